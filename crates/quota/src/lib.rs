@@ -1,0 +1,1 @@
+//! bailian-quota

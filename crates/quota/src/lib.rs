@@ -1,1 +1,16 @@
-//! bailian-quota
+//! Who may send what, when: the pacing rules of the `bailian` client and gateway as a pure core.
+//!
+//! Nothing here sleeps, spawns or reads a clock. Every call takes `now` as an argument and answers
+//! "yes" or "not before this instant", so the rules can be tested exactly and driven by any
+//! runtime. All state is integer arithmetic: no rate drifts through rounding.
+//!
+//! * [`RetryBudget`] keeps an outage from multiplying traffic: retries cost, successes and time refill.
+//! * [`RequestLimiter`] hands out send times under a limit of requests per minute and per day,
+//!   in the order in which they were asked for.
+#![deny(missing_docs, rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
+
+mod budget;
+mod limiter;
+
+pub use budget::{BudgetExhausted, RetryBudget, RetryBudgetLimits, RetryCost};
+pub use limiter::{NotUntil, RequestLimiter, RequestLimits, Slot};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use thiserror::Error;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// The limits of a [`RequestLimiter`]; `None` means unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -167,6 +167,7 @@ impl RequestLimiter {
     ///
     /// The newest place becomes free again; an older one is lost, because later callers already
     /// have their times. Losing it errs on the side of the limit.
+    #[expect(clippy::needless_pass_by_value, reason = "a slot is given back once")]
     pub fn cancel(&self, slot: Slot) {
         let mut state = self.state.lock();
         if state.sequence == slot.sequence {

@@ -29,7 +29,7 @@ fn one_per_minute_means_a_minute_between_requests() {
     for minute in 0..5 {
         assert_eq!(
             limiter.reserve(now, None).unwrap().wait(now),
-            Duration::from_secs(60 * minute)
+            Duration::from_mins(minute)
         );
     }
 }
@@ -43,7 +43,7 @@ fn a_full_day_sends_the_next_request_to_the_following_day() {
     }
     assert_eq!(
         limiter.reserve(now, None).unwrap().wait(now),
-        Duration::from_secs(86_400)
+        Duration::from_hours(24)
     );
 }
 
@@ -114,7 +114,7 @@ proptest! {
             now += Duration::from_secs(gap);
             let at = limiter.reserve(now, None).unwrap().at();
             let (start, count) = match day {
-                Some((start, count)) if at - start < Duration::from_secs(86_400) => (start, count + 1),
+                Some((start, count)) if at - start < Duration::from_hours(24) => (start, count + 1),
                 _ => (at, 1),
             };
             prop_assert!(count <= per_day);

@@ -1,0 +1,56 @@
+//! Developer commands: `cargo xtask test`, `cargo xtask bench`.
+//!
+//! Everything that a contributor or the continuous integration runs starts here, so that both run
+//! the same thing.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line tool talks to the person who runs it"
+)]
+
+mod bench;
+mod lines;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+/// Developer commands of the bailian workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sets up what the tests need, runs all of them and prints the counts.
+    Test(test::Arguments),
+    /// Builds the benchmarks with the release profile and runs them.
+    Bench(bench::Arguments),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let root = workspace_root()?;
+    match Arguments::parse().command {
+        Command::Test(arguments) => Ok(test::run(&root, &arguments)),
+        Command::Bench(arguments) => bench::run(&root, &arguments),
+    }
+}
+
+fn workspace_root() -> anyhow::Result<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest
+        .parent()
+        .context("xtask lies in a folder of the workspace")?;
+    Ok(root.to_owned())
+}
+
+/// The cargo that runs this command, so that a chosen toolchain stays chosen.
+fn cargo() -> std::process::Command {
+    std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}

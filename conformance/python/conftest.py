@@ -1,0 +1,59 @@
+"""Fixtures shared by all suites."""
+
+import pytest
+
+import drivers
+from target import Simulator, Target
+
+TARGET = Target.from_environment()
+DRIVERS = drivers.installed()
+
+
+def pytest_report_header():
+    names = ", ".join(driver.name for driver in DRIVERS)
+    return f"target: {TARGET.kind}, clients: {names}"
+
+
+def pytest_ignore_collect(collection_path):
+    """Leaves out the tests of clients that are not in this environment."""
+    needs = {
+        "test_dashscope_modules.py": "dashscope",
+        "test_dashscope_client.py": "dashscope",
+        "test_openai_client.py": "openai",
+    }.get(collection_path.name)
+    if needs and not drivers.version(needs):
+        return True
+    if collection_path.name == "test_dashscope_client.py" and drivers.version("dashscope") < (2,):
+        return True
+    return None
+
+
+@pytest.fixture(scope="session")
+def target():
+    return TARGET
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
+def driver_type(request):
+    """Each client in turn, not yet made for a place."""
+    return request.param
+
+
+@pytest.fixture
+def driver(driver_type, target):
+    """Each client in turn, made for the place under test."""
+    return driver_type(target.place)
+
+
+@pytest.fixture
+def direct(driver_type, target):
+    """The same client at the simulator without a gateway, as the truth to compare with."""
+    return driver_type(target.direct())
+
+
+@pytest.fixture
+def simulator(target):
+    """The simulator's control interface, with an empty journal."""
+    simulator = Simulator(target.simulator_url)
+    simulator.reset()
+    return simulator

@@ -1,0 +1,35 @@
+"""The clients under test, each behind the same few methods.
+
+A driver has ``name``, ``dialect`` (``native`` or ``openai``), ``chat``, ``stream`` and ``abandon``.
+Options are those of the service, spelled as in its documentation; a driver says them the way its
+client wants. Failures come out as ``CallFailed`` with the client's own exception type.
+"""
+
+from importlib import metadata
+
+
+def installed():
+    """Drivers of the clients in this environment, ready to be made for a place."""
+    drivers = []
+    if version("dashscope"):
+        from drivers import dashscope_modules
+
+        drivers += dashscope_modules.DRIVERS
+        if version("dashscope") >= (2,):
+            from drivers import dashscope_client
+
+            drivers += dashscope_client.DRIVERS
+    if version("openai"):
+        from drivers import openai_client
+
+        drivers += openai_client.DRIVERS
+    assert drivers, "neither dashscope nor openai is installed in this environment"
+    return drivers
+
+
+def version(package):
+    """The installed version as numbers, or an empty tuple."""
+    try:
+        return tuple(int(part) for part in metadata.version(package).split(".")[:3])
+    except metadata.PackageNotFoundError:
+        return ()

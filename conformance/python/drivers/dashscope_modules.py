@@ -1,0 +1,144 @@
+"""The module interface of ``dashscope`` 1.x, also shipped with 2.0: ``Generation`` and its twin.
+
+It raises nothing for an error answer: the returned object holds status, code and message.
+"""
+
+import asyncio
+
+import dashscope
+from dashscope import AioGeneration, Generation
+
+from answers import Answer, CallFailed, Joiner, ToolCall, Usage
+
+# Kind of failure (status, code): what this client shows is always its response object.
+KINDS = {}
+DEFAULT_KIND = "GenerationResponse"
+
+
+class _Modules:
+    dialect = "native"
+    kinds = KINDS
+
+    def __init__(self, place, max_retries=0):
+        self._place = place
+
+    def _arguments(self, messages, options, stream):
+        # The address is a module variable of this client, so it is set before every call.
+        dashscope.base_http_api_url = self._place.native
+        arguments = dict(options)
+        arguments.update(messages=messages, api_key=self._place.key, result_format="message")
+        if stream:
+            arguments.setdefault("incremental_output", True)
+            arguments["stream"] = True
+        return arguments
+
+
+class Sync(_Modules):
+    name = "Generation"
+
+    def chat(self, messages, **options) -> Answer:
+        return _answer(Generation.call(**self._arguments(messages, options, False)))
+
+    def stream(self, messages, **options) -> Answer:
+        joiner = Joiner()
+        for response in Generation.call(**self._arguments(messages, options, True)):
+            _join(joiner, response)
+        return joiner.answer()
+
+    def raw_stream(self, messages, **options):
+        return list(Generation.call(**self._arguments(messages, options, True)))
+
+    def abandon(self, messages, **options):
+        responses = Generation.call(**self._arguments(messages, options, True))
+        _checked(next(responses))
+        responses.close()
+
+
+class Async(_Modules):
+    name = "AioGeneration"
+
+    def chat(self, messages, **options) -> Answer:
+        arguments = self._arguments(messages, options, False)
+        return _answer(asyncio.run(AioGeneration.call(**arguments)))
+
+    def stream(self, messages, **options) -> Answer:
+        async def run():
+            joiner = Joiner()
+            responses = await AioGeneration.call(**self._arguments(messages, options, True))
+            async for response in responses:
+                _join(joiner, response)
+            return joiner.answer()
+
+        return asyncio.run(run())
+
+    def abandon(self, messages, **options):
+        async def run():
+            responses = await AioGeneration.call(**self._arguments(messages, options, True))
+            async for response in responses:
+                _checked(response)
+                break
+            await responses.aclose()
+
+        asyncio.run(run())
+
+
+def _checked(response):
+    if response.status_code != 200:
+        raise CallFailed(
+            type(response).__name__,
+            int(response.status_code),
+            response.code,
+            response.message,
+            response.request_id,
+        )
+    return response
+
+
+def _answer(response) -> Answer:
+    _checked(response)
+    choices = response.output.choices
+    message = choices[0].message
+    return Answer(
+        texts=[choice.message.content for choice in choices],
+        reasoning=message.get("reasoning_content") or "",
+        tool_calls=[
+            ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
+            for call in message.get("tool_calls") or []
+        ],
+        finish_reasons=[choice.finish_reason for choice in choices],
+        usage=_usage(response.usage),
+        request_id=response.request_id,
+    )
+
+
+def _join(joiner, response):
+    _checked(response)
+    for choice in response.output.choices:
+        message = choice.message
+        calls = [
+            (
+                call.get("index"),
+                call.get("id"),
+                call["function"].get("name"),
+                call["function"].get("arguments"),
+            )
+            for call in message.get("tool_calls") or []
+        ]
+        index = choice.get("index") or 0
+        reasoning = message.get("reasoning_content")
+        joiner.choice(index, message.content, reasoning, calls, choice.finish_reason)
+    joiner.usage = _usage(response.usage)
+    joiner.request_id = response.request_id
+
+
+def _usage(usage) -> Usage:
+    details = usage.get("output_tokens_details") or {}
+    return Usage(
+        usage["input_tokens"],
+        usage["output_tokens"],
+        usage["total_tokens"],
+        details.get("reasoning_tokens") or 0,
+    )
+
+
+DRIVERS = [Sync, Async]

@@ -1,0 +1,75 @@
+"""How failures reach the caller: the client's own exception, with status, code and request id."""
+
+import pytest
+
+from answers import CallFailed
+from conversations import CHINESE, MODEL
+from target import Place
+
+WAYS = ["chat", "stream"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    """Asked at once, and as a stream."""
+    return request.param
+
+
+def failure(driver, way, model=MODEL, **options):
+    with pytest.raises(CallFailed) as caught:
+        getattr(driver, way)(CHINESE, model=model, **options)
+    return caught.value
+
+
+def is_as_expected(driver, failed, status, native, openai):
+    """Checks what the caller sees; ``native`` and ``openai`` are the dialects' codes."""
+    code = native if driver.dialect == "native" else openai
+    kinds = driver.kinds
+    kind = kinds.get((status, code)) or kinds.get(status, "GenerationResponse")
+    assert (failed.status, failed.code, failed.kind) == (status, code, kind)
+    assert failed.message.strip()
+    assert failed.request_id
+
+
+def test_a_wrong_key_is_refused(driver_type, target, way):
+    driver = driver_type(Place(target.place.url, "not-a-key-of-anyone"))
+    failed = failure(driver, way)
+    is_as_expected(driver, failed, 401, "InvalidApiKey", "invalid_api_key")
+    assert "not-a-key-of-anyone" not in failed.message
+
+
+def test_an_unknown_model_is_refused(driver, way):
+    failed = failure(driver, way, model="no-such-model")
+    is_as_expected(driver, failed, 404, "ModelNotFound", "model_not_found")
+
+
+def test_a_parameter_out_of_range_is_refused(driver, way):
+    failed = failure(driver, way, top_p=7.0)
+    assert failed.message.strip()
+    assert failed.request_id
+    code = "InvalidParameter" if driver.dialect == "native" else "invalid_parameter_error"
+    assert failed.code == code
+    if driver.dialect == "openai" or way == "chat":
+        is_as_expected(driver, failed, 400, code, code)
+
+
+@pytest.mark.simulated
+@pytest.mark.parametrize(
+    ("trouble", "status", "native", "openai"),
+    [
+        ("limited", 429, "Throttling.RateQuota", "limit_requests"),
+        ("arrears", 400, "Arrearage", "Arrearage"),
+        ("denied", 403, "AccessDenied", "access_denied"),
+    ],
+)
+def test_trouble_of_the_account_is_told(
+    driver_type, target, way, trouble, status, native, openai
+):
+    driver = driver_type(target.troubled(trouble))
+    is_as_expected(driver, failure(driver, way), status, native, openai)
+
+
+@pytest.mark.simulated
+def test_an_error_is_worded_as_upstream_words_it(driver, direct, way):
+    through, straight = (failure(each, way, model="no-such-model") for each in (driver, direct))
+    assert through.message == straight.message

@@ -1,0 +1,225 @@
+//! Reads native answers and stream frames; both have the same shape.
+
+use serde_json::Value;
+
+use crate::chat::{
+    ChatResponse, Choice, Content, FinishReason, Logprobs, Message, Role, ToolCall, Usage,
+};
+
+/// A native answer or stream frame, borrowed from its JSON (http-native.md §5).
+///
+/// The member is called `message` in frames too, never `delta`. With `result_format: text` there
+/// is one choice, made of `output.text`.
+#[derive(Clone, Copy, Debug)]
+pub struct NativeFrame<'a> {
+    frame: &'a Value,
+}
+
+/// One choice of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct NativeChoice<'a> {
+    /// Its index; its place where the service leaves the index out.
+    pub index: u64,
+    message: &'a Value,
+    finish_reason: Option<&'a str>,
+    logprobs: Option<&'a Value>,
+}
+
+impl<'a> NativeFrame<'a> {
+    /// Looks at a frame.
+    pub fn new(frame: &'a Value) -> Self {
+        Self { frame }
+    }
+
+    fn output(self) -> &'a Value {
+        // Legacy answers call it `data`.
+        self.frame
+            .get("output")
+            .or_else(|| self.frame.get("data"))
+            .unwrap_or(&Value::Null)
+    }
+
+    /// The service's id of the request.
+    pub fn request_id(self) -> Option<&'a str> {
+        self.frame.get("request_id")?.as_str()
+    }
+
+    /// Token counts; a running total in streams.
+    pub fn usage(self) -> Option<Usage> {
+        Usage::from_member(self.frame.get("usage"))
+    }
+
+    /// What a web search found, if this frame says anything of it.
+    pub fn search_info(self) -> Option<&'a Value> {
+        let info = self.output().get("search_info")?;
+        let says_something = info
+            .as_object()?
+            .values()
+            .any(|member| member.as_array().is_none_or(|list| !list.is_empty()));
+        says_something.then_some(info)
+    }
+
+    /// Base64 sound of a speech model.
+    pub fn audio(self) -> Option<&'a str> {
+        self.output()
+            .pointer("/audio/data")?
+            .as_str()
+            .filter(|data| !data.is_empty())
+    }
+
+    /// Where the whole sound can be fetched.
+    pub fn audio_url(self) -> Option<&'a str> {
+        self.output()
+            .pointer("/audio/url")?
+            .as_str()
+            .filter(|url| !url.is_empty())
+    }
+
+    /// The choices of the frame.
+    pub fn choices(self) -> Vec<NativeChoice<'a>> {
+        let output = self.output();
+        if let Some(choices) = output.get("choices").and_then(Value::as_array) {
+            return choices
+                .iter()
+                .zip(0u64..)
+                .map(|(choice, place)| NativeChoice {
+                    index: choice.get("index").and_then(Value::as_u64).unwrap_or(place),
+                    message: choice.get("message").unwrap_or(&Value::Null),
+                    finish_reason: choice
+                        .get("finish_reason")
+                        .or_else(|| output.get("finish_reason"))
+                        .and_then(Value::as_str),
+                    logprobs: choice.get("logprobs"),
+                })
+                .collect();
+        }
+        if output.is_object() {
+            // `result_format: text`, applications, speech: one choice without a message.
+            return vec![NativeChoice {
+                index: 0,
+                message: output,
+                finish_reason: output.get("finish_reason").and_then(Value::as_str),
+                logprobs: None,
+            }];
+        }
+        Vec::new()
+    }
+}
+
+impl<'a> NativeChoice<'a> {
+    /// The text; parts joined.
+    pub fn text(self) -> String {
+        match self
+            .message
+            .get("content")
+            .or_else(|| self.message.get("text"))
+        {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Array(parts)) => parts
+                .iter()
+                .filter_map(|part| part.get("text")?.as_str())
+                .collect(),
+            _ => String::new(),
+        }
+    }
+
+    /// The thinking.
+    pub fn reasoning(self) -> &'a str {
+        self.message
+            .get("reasoning_content")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The tool calls, or pieces of them.
+    pub fn tool_calls(self) -> &'a [Value] {
+        self.message
+            .get("tool_calls")
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Why it ended; `None` while it goes on.
+    pub fn finish_reason(self) -> Option<FinishReason> {
+        FinishReason::from_wire(self.finish_reason)
+    }
+
+    /// Log probabilities.
+    pub fn logprobs(self) -> Option<Logprobs> {
+        Logprobs::from_member(self.logprobs)
+    }
+
+    fn to_message(self) -> Message {
+        let calls: Vec<ToolCall> = self
+            .tool_calls()
+            .iter()
+            .filter_map(|call| serde_json::from_value(call.clone()).ok())
+            .collect();
+        let role = self.message.get("role").cloned();
+        let role = role
+            .and_then(|role| serde_json::from_value(role).ok())
+            .unwrap_or(Role::Assistant);
+        let reasoning = self.reasoning();
+        Message {
+            role,
+            content: Some(Content::Text(self.text())),
+            reasoning_content: (!reasoning.is_empty()).then(|| reasoning.to_owned()),
+            tool_calls: (!calls.is_empty()).then_some(calls),
+            ..Message::default()
+        }
+    }
+}
+
+/// The canonical form of a complete native answer. Members without a field stay in `raw`.
+pub fn decode_response(answer: Value) -> ChatResponse {
+    let frame = NativeFrame::new(&answer);
+    let choices = frame
+        .choices()
+        .into_iter()
+        .map(|choice| Choice {
+            index: choice.index,
+            message: choice.to_message(),
+            finish_reason: choice.finish_reason(),
+            logprobs: choice.logprobs(),
+        })
+        .collect();
+    ChatResponse {
+        request_id: frame.request_id().map(str::to_owned),
+        choices,
+        usage: frame.usage(),
+        search_info: frame.search_info().cloned(),
+        audio: frame.audio().map(str::to_owned),
+        audio_url: frame.audio_url().map(str::to_owned),
+        raw: answer,
+        ..ChatResponse::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_recorded_forced_tool_call_is_read() {
+        let response = decode_response(
+            json!({"output":{"choices":[{"finish_reason":"stop","message":{"role":"assistant",
+            "tool_calls":[{"function":{"name":"get_current_weather","arguments":"{\"location\": \"浙江省杭州市\"}"},
+            "index":0,"id":"call_cec4c19d27624537b583af","type":"function"}],"content":""}}]},
+            "usage":{"total_tokens":219,"output_tokens":8,"input_tokens":211},"request_id":"67300049"}),
+        );
+        let call = &response.tool_calls()[0];
+        assert_eq!(call.arguments().unwrap()["location"], "浙江省杭州市");
+        assert_eq!(response.finish_reason(), Some(&FinishReason::Stop));
+        assert_eq!(response.usage.unwrap().total_tokens, 219);
+    }
+
+    #[test]
+    fn text_format_and_the_text_null_are_understood() {
+        let response = decode_response(
+            json!({"output":{"finish_reason":"null","text":"1+1等于2。"},"request_id":"r"}),
+        );
+        assert_eq!(response.text(), "1+1等于2。");
+        assert_eq!(response.finish_reason(), None);
+    }
+}

@@ -1,0 +1,68 @@
+//! Writes the canonical request with all parameters at the top level.
+
+use serde_json::{Map, Value, json};
+
+use crate::chat::{ChatRequest, StreamOptions};
+
+/// The OpenAI-compatible body of `request` (compat.md §2).
+///
+/// A stream asks for its usage unless the caller chose otherwise. `result_format` and
+/// `incremental_output` belong to the other protocol and are left out.
+pub fn encode_request(request: &ChatRequest, stream: bool) -> Value {
+    let Ok(Value::Object(mut body)) = serde_json::to_value(request) else {
+        return Value::Object(Map::new());
+    };
+    for name in ["result_format", "incremental_output"] {
+        body.remove(name);
+    }
+    // A turn that only calls tools has empty content (compat.md §2.6).
+    if let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) {
+        for message in messages.iter_mut().filter_map(Value::as_object_mut) {
+            if message.contains_key("tool_calls") && !message.contains_key("content") {
+                message.insert("content".to_owned(), json!(""));
+            }
+        }
+    }
+    if stream {
+        body.insert("stream".to_owned(), Value::Bool(true));
+        let options = match &request.stream_options {
+            Some(options) => options.clone(),
+            None => StreamOptions::include_usage(true),
+        };
+        body.insert("stream_options".to_owned(), json!(options));
+    } else {
+        body.remove("stream_options");
+    }
+    Value::Object(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Message;
+
+    #[test]
+    fn streams_ask_for_usage_unless_the_caller_does_not_want_it() {
+        let request = ChatRequest::new("qwen-plus", [Message::user("hi")]).parameter("top_a", 1);
+        assert_eq!(
+            encode_request(&request, true),
+            json!({
+                "model": "qwen-plus",
+                "messages": [{ "role": "user", "content": "hi" }],
+                "stream": true,
+                "stream_options": { "include_usage": true },
+                "top_a": 1,
+            })
+        );
+        let request = request.stream_options(StreamOptions::include_usage(false));
+        assert_eq!(
+            encode_request(&request, true)["stream_options"]["include_usage"],
+            false
+        );
+        assert!(
+            encode_request(&request, false)
+                .get("stream_options")
+                .is_none()
+        );
+    }
+}

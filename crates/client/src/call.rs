@@ -1,0 +1,337 @@
+//! One call: deadline, own limits, attempts, pauses between them.
+
+mod exchange;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bailian_quota::{RetryCost, Slot};
+use bailian_wire::error::ApiError;
+use bailian_wire::stream::StreamError;
+use tokio::time::Instant;
+
+pub(crate) use exchange::{Limit, Opened, open, read_all};
+
+use crate::attempt::{Attempt, Outcome};
+use crate::client::{Client, Shared};
+use crate::error::{DecodeError, Error, Failed, StreamFailure, TimeoutError, TimeoutPart};
+use crate::options::RequestOptions;
+use crate::retry::{RetryPolicy, ServerHints, jitter};
+use crate::transport::{Sent, TransportError};
+
+/// The settings of one call, from the client's configuration and the call's options.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) retry: RetryPolicy,
+    pub(crate) first_byte: Duration,
+    pub(crate) idle: Duration,
+    total: Option<Duration>,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// Why an attempt failed, with what decides whether there is another one.
+#[derive(Debug)]
+pub(crate) struct AttemptFailure {
+    pub(crate) cause: Cause,
+    pub(crate) hints: ServerHints,
+    pub(crate) request_id: Option<String>,
+}
+
+/// The cause of a failed attempt, before it becomes an [`Error`].
+#[derive(Debug)]
+pub(crate) enum Cause {
+    Transport(TransportError),
+    Timeout(TimeoutError),
+    Api(ApiError),
+    Stream(StreamFailure),
+    Decode(DecodeError),
+}
+
+/// A place in the client's own request limits, given back if the call is dropped while waiting.
+struct Place {
+    shared: Arc<Shared>,
+    slot: Option<Slot>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Puts the settings together; the deadline begins now.
+    pub(crate) fn of_call(client: &Client, options: &RequestOptions) -> Self {
+        let config = &client.shared.config;
+        let total = options.total.unwrap_or(config.timeouts.total);
+        Self {
+            retry: options
+                .retry
+                .clone()
+                .unwrap_or_else(|| config.retry.clone()),
+            first_byte: options.first_byte.unwrap_or(config.timeouts.first_byte),
+            idle: options.idle.unwrap_or(config.timeouts.idle),
+            total,
+            deadline: total.and_then(|total| Instant::now().checked_add(total)),
+        }
+    }
+
+    /// The end of a wait of this length, or of the whole call if that is nearer.
+    pub(crate) fn limit(&self, part: TimeoutPart, wait: Duration) -> Limit {
+        let own = Instant::now().checked_add(wait);
+        match (own, self.deadline) {
+            (Some(own), deadline) if deadline.is_none_or(|deadline| own <= deadline) => Limit {
+                end: Some(own),
+                error: TimeoutError { part, limit: wait },
+            },
+            (_, deadline) => Limit {
+                end: deadline,
+                error: self.total_error(),
+            },
+        }
+    }
+
+    pub(crate) fn total_error(&self) -> TimeoutError {
+        TimeoutError {
+            part: TimeoutPart::Total,
+            limit: self.total.unwrap_or_default(),
+        }
+    }
+
+    fn has_time_for(&self, pause: Duration) -> bool {
+        let end = Instant::now().checked_add(pause);
+        match (end, self.deadline) {
+            (Some(end), Some(deadline)) => end < deadline,
+            (None, Some(_)) => false,
+            (_, None) => true,
+        }
+    }
+}
+
+// === the loop ===
+
+/// Runs attempts until one succeeds or there is no point in another.
+///
+/// `attempt` is called once per try and must do everything that may be repeated, and nothing else.
+///
+/// # Cancel safety
+/// Dropping the future drops the attempt in flight and gives back its place in the own limits.
+pub(crate) async fn run<T>(
+    client: &Client,
+    settings: &Settings,
+    mut attempt: impl AsyncFnMut() -> Result<T, AttemptFailure>,
+) -> Result<(T, Vec<Attempt>), Error> {
+    let shared = &client.shared;
+    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Err(error) = wait_for_own_limits(shared, settings).await {
+            return Err(Error::Timeout(Box::new(Failed::new(error, attempts))));
+        }
+        let failure = match attempt().await {
+            Ok(value) => {
+                shared.budget.deposit_success(Instant::now().into_std());
+                attempts.push(Attempt {
+                    outcome: Outcome::Answered,
+                    possibly_billed: false,
+                    request_id: None,
+                    waited,
+                });
+                return Ok((value, attempts));
+            }
+            Err(failure) => failure,
+        };
+        let retries = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+        attempts.push(failure.as_attempt(waited));
+        let Some(pause) = next_pause(shared, settings, &failure, retries) else {
+            return Err(failure.into_error(attempts));
+        };
+        tracing::debug!(
+            attempt = attempts.len(),
+            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            request_id = failure.request_id.as_deref(),
+            "request failed and is sent again"
+        );
+        tokio::time::sleep(pause).await;
+        waited = pause;
+    }
+}
+
+/// The pause before the next attempt; `None` if there is none.
+fn next_pause(
+    shared: &Shared,
+    settings: &Settings,
+    failure: &AttemptFailure,
+    retries: u32,
+) -> Option<Duration> {
+    let policy = &settings.retry;
+    let asked = failure.hints.should_retry;
+    let (may_retry, backoff) = match &failure.cause {
+        Cause::Api(error) => (asked.unwrap_or(error.retry().is_some()), error.retry()),
+        Cause::Transport(error) => {
+            let sent = error.sent() != Sent::No;
+            (
+                error.kind().is_transient() && (!sent || policy.retry_unanswered),
+                None,
+            )
+        }
+        Cause::Timeout(error) => {
+            let again = match error.part {
+                TimeoutPart::Connect => true,
+                TimeoutPart::FirstByte | TimeoutPart::Idle => policy.retry_unanswered,
+                TimeoutPart::Total | TimeoutPart::OwnLimit => false,
+            };
+            (again, None)
+        }
+        // Before its first event, a stream that ends has answered nothing.
+        Cause::Stream(StreamFailure::Truncated) => (policy.retry_unanswered, None),
+        // An answer came, and was billed; a second one will look no better.
+        Cause::Stream(StreamFailure::Malformed(_)) | Cause::Decode(_) => (false, None),
+    };
+    let useful = backoff
+        .and_then(|backoff| backoff.max_attempts)
+        .unwrap_or(u32::MAX);
+    if !may_retry || retries >= policy.max_retries.min(useful) {
+        return None;
+    }
+    let pause = match failure.hints.after {
+        // Waiting for less than the server asks for only meets the limit again.
+        Some(after) if after > policy.max_server_delay => return None,
+        Some(after) => after,
+        None => jitter(policy.window(retries, backoff), &mut shared.random.lock()),
+    };
+    if !settings.has_time_for(pause) {
+        return None;
+    }
+    let cost = match failure.cause {
+        Cause::Api(_) => RetryCost::Answered,
+        Cause::Transport(_) | Cause::Timeout(_) | Cause::Stream(_) | Cause::Decode(_) => {
+            RetryCost::Unanswered
+        }
+    };
+    let paid = shared.budget.try_withdraw(cost, Instant::now().into_std());
+    paid.is_ok().then_some(pause)
+}
+
+async fn wait_for_own_limits(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+) -> Result<(), TimeoutError> {
+    if shared.config.limits.is_unlimited() {
+        return Ok(());
+    }
+    let now = Instant::now();
+    let latest = settings.deadline.map(Instant::into_std);
+    let slot = shared
+        .limiter
+        .reserve(now.into_std(), latest)
+        .map_err(|refused| TimeoutError {
+            part: TimeoutPart::OwnLimit,
+            limit: refused.at.saturating_duration_since(now.into_std()),
+        })?;
+    let wait = slot.wait(now.into_std());
+    let mut place = Place {
+        shared: Arc::clone(shared),
+        slot: Some(slot),
+    };
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    place.slot = None;
+    Ok(())
+}
+
+// === impl Cause ===
+
+impl From<StreamError> for Cause {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Api(error) => Self::Api(error),
+            StreamError::Truncated => Self::Stream(StreamFailure::Truncated),
+            other => Self::Stream(StreamFailure::Malformed(other)),
+        }
+    }
+}
+
+// === impl AttemptFailure ===
+
+impl AttemptFailure {
+    pub(crate) fn new(cause: impl Into<Cause>) -> Self {
+        Self {
+            cause: cause.into(),
+            hints: ServerHints::default(),
+            request_id: None,
+        }
+    }
+
+    /// Adds what the head of the response says.
+    pub(crate) fn with_head(mut self, head: &http::HeaderMap, now: SystemTime) -> Self {
+        self.hints = ServerHints::read(head, now);
+        self.request_id = self.request_id.or_else(|| request_id(head));
+        self
+    }
+
+    fn as_attempt(&self, waited: Duration) -> Attempt {
+        let (outcome, possibly_billed) = match &self.cause {
+            Cause::Transport(error) => (
+                Outcome::Disconnected(error.kind()),
+                error.sent() != Sent::No,
+            ),
+            Cause::Timeout(error) => (
+                Outcome::TimedOut(error.part),
+                error.part != TimeoutPart::Connect,
+            ),
+            Cause::Api(error) => (
+                Outcome::Refused {
+                    status: error.status(),
+                    code: error.code().map(str::to_owned),
+                },
+                false,
+            ),
+            Cause::Stream(_) | Cause::Decode(_) => (Outcome::Undecodable, true),
+        };
+        Attempt {
+            outcome,
+            possibly_billed,
+            request_id: self.request_id.clone(),
+            waited,
+        }
+    }
+
+    pub(crate) fn into_error(self, attempts: Vec<Attempt>) -> Error {
+        let id = self.request_id;
+        match self.cause {
+            Cause::Transport(error) if error.sent() == Sent::No => {
+                Error::Connect(Box::new(Failed::new(error, attempts)))
+            }
+            Cause::Transport(error) => {
+                Error::Disconnected(Box::new(Failed::new(error, attempts).with_request_id(id)))
+            }
+            Cause::Timeout(error) => {
+                Error::Timeout(Box::new(Failed::new(error, attempts).with_request_id(id)))
+            }
+            Cause::Api(error) => {
+                let error = error.with_request_id(id.as_deref());
+                Error::Api(Box::new(Failed::new(error, attempts)))
+            }
+            Cause::Stream(failure) => {
+                Error::Stream(Box::new(Failed::new(failure, attempts).with_request_id(id)))
+            }
+            Cause::Decode(error) => {
+                Error::Decode(Box::new(Failed::new(error, attempts).with_request_id(id)))
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.shared.limiter.cancel(slot);
+        }
+    }
+}
+
+/// The service's id of the request, from the head of a response.
+pub(crate) fn request_id(head: &http::HeaderMap) -> Option<String> {
+    ["x-request-id", "x-dashscope-request-id", "req-id"]
+        .iter()
+        .find_map(|name| head.get(*name)?.to_str().ok())
+        .map(str::to_owned)
+}

@@ -1,0 +1,294 @@
+//! The gateway's configuration: one TOML file, or the environment alone.
+//!
+//! Everything is checked before a port is bound, and every problem is reported, not the first one
+//! only. Unknown settings are refused: a typing error in a limit must stop the start, not remove
+//! the limit.
+
+mod file;
+mod secret;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::keys::{StaticKeys, VirtualKey};
+use crate::upstream::UpstreamTimeouts;
+
+pub use self::secret::Environment;
+
+/// The largest request body by default, in bytes: what the service takes with inline media
+/// (catalogue, `request_body_limits`).
+pub const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// The most bytes that the header lines of a request may have by default.
+pub const DEFAULT_MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// The most connections that a gateway holds open by default.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 20_000;
+
+/// The address that is listened on by default: this machine only.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// The shortest virtual key that is accepted, in characters.
+pub const MIN_KEY_CHARS: usize = 8;
+
+/// Settings of a gateway, complete and checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Relay threads, each with its own listener and upstream connections.
+    pub threads: usize,
+    /// Bounds on what a caller may send.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// The upstream account.
+    pub account: AccountConfig,
+    /// Who may call.
+    pub keys: Vec<KeyConfig>,
+}
+
+/// Bounds on what a caller controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Names and values of all header lines together, in bytes.
+    pub max_header_bytes: usize,
+    /// Open client connections of the whole gateway.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_header_bytes: DEFAULT_MAX_HEADER_BYTES,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+        }
+    }
+}
+
+/// How long each part of a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// Upstream connection: DNS, TCP and TLS.
+    pub connect: Duration,
+    /// From the request to the head of upstream's answer.
+    pub response: Duration,
+    /// Between two pieces of an answer. Checked coarsely: a silence is ended after one to two
+    /// times this long.
+    pub idle: Duration,
+    /// A client's header lines, and an unused client connection.
+    pub client_header: Duration,
+    /// A client's whole request body.
+    pub client_body: Duration,
+    /// How long open streams may go on after the gateway was told to stop.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let upstream = UpstreamTimeouts::default();
+        Self {
+            connect: upstream.connect,
+            response: upstream.response,
+            // A thinking model may be silent for minutes between two frames.
+            idle: Duration::from_secs(300),
+            // As long as common proxies keep unused connections.
+            client_header: Duration::from_secs(75),
+            client_body: Duration::from_secs(120),
+            drain: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The upstream account: its place and its keys, which share one quota.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AccountConfig {
+    /// For logs and records.
+    pub name: String,
+    /// The keys, used in turn.
+    pub api_keys: Vec<SecretString>,
+    /// Root of the native protocol, such as `https://dashscope.aliyuncs.com/api/v1`.
+    pub native_root: String,
+    /// Root of the OpenAI-compatible protocol.
+    pub openai_root: String,
+    /// Sent as `X-DashScope-WorkSpace`.
+    pub workspace: Option<String>,
+    /// Further header lines of callers that go upstream, in lower case; a `*` at the end stands
+    /// for anything.
+    pub forward_headers: Vec<String>,
+}
+
+/// One virtual key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyConfig {
+    /// Whom the key belongs to.
+    pub owner: VirtualKey,
+    /// What the caller presents.
+    pub secret: KeySecret,
+}
+
+/// A virtual key as the configuration knows it.
+#[derive(Clone)]
+pub enum KeySecret {
+    /// The key itself.
+    Plain(SecretString),
+    /// Its SHA-256 digest, so that the file holds no secret.
+    Sha256([u8; 32]),
+}
+
+impl fmt::Debug for KeySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(***)",
+            Self::Sha256(_) => "Sha256(***)",
+        })
+    }
+}
+
+/// A configuration that cannot be used, with everything that is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or a setting is unknown or of the wrong kind.
+    #[error("{place}: {problem}")]
+    Syntax {
+        /// The file, and the setting's path where there is one.
+        place: String,
+        /// What is wrong, with the line.
+        problem: String,
+    },
+    /// Settings that were read but cannot be used.
+    #[error("the configuration cannot be used:\n{}", list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The setting's path, or the environment variable's name.
+    pub place: String,
+    /// What is wrong, and what to write instead. Never holds a secret.
+    pub problem: String,
+}
+
+impl Problem {
+    fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            problem: problem.into(),
+        }
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|p| format!("  - {}: {}", p.place, p.problem))
+        .collect();
+    lines.join("\n")
+}
+
+impl Config {
+    /// Reads a TOML file; `env:NAME` and `file:PATH` in its secrets are resolved now.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is not TOML, or holds settings that cannot be used.
+    pub fn load(path: &Path, environment: &dyn Environment) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, &path.display().to_string(), environment)
+    }
+
+    /// Reads TOML text; `name` stands for it in errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn parse(
+        text: &str,
+        name: &str,
+        environment: &dyn Environment,
+    ) -> Result<Self, ConfigError> {
+        let file = file::ConfigFile::parse(text, name)?;
+        file.resolve(environment).map_err(ConfigError::Invalid)
+    }
+
+    /// Settings without a file: `DASHSCOPE_API_KEY`, `DASHSCOPE_BASE_URL` (or region and
+    /// workspace) for upstream, and `BAILIAN_API_KEY` as the one virtual key. Where that is not
+    /// set, `make_key` is asked for one.
+    ///
+    /// # Errors
+    ///
+    /// When a variable is missing or cannot be used.
+    pub fn from_environment(
+        environment: &dyn Environment,
+        make_key: impl FnOnce() -> SecretString,
+    ) -> Result<Self, ConfigError> {
+        file::from_environment(environment, make_key).map_err(ConfigError::Invalid)
+    }
+
+    /// Settings for one upstream root and one virtual key, all else by default.
+    ///
+    /// # Errors
+    ///
+    /// When the base URL or the key cannot be used.
+    pub fn for_base_url(
+        base_url: &str,
+        api_key: SecretString,
+        virtual_key: SecretString,
+    ) -> Result<Self, ConfigError> {
+        file::for_base_url(base_url, api_key, virtual_key).map_err(ConfigError::Invalid)
+    }
+
+    /// The keys as a store.
+    pub(crate) fn key_store(&self) -> Arc<StaticKeys> {
+        let store = self
+            .keys
+            .iter()
+            .fold(StaticKeys::new(), |store, key| match &key.secret {
+                KeySecret::Plain(secret) => store.with_key(secret, key.owner.clone()),
+                KeySecret::Sha256(digest) => store.with_digest(*digest, key.owner.clone()),
+            });
+        Arc::new(store)
+    }
+}
+
+/// Why a text cannot be a virtual key, or `None` when it can.
+fn key_problem(key: &SecretString) -> Option<&'static str> {
+    let key = key.expose_secret();
+    if key.chars().count() < MIN_KEY_CHARS {
+        Some("a key has at least 8 characters; `openssl rand -hex 24` makes a good one")
+    } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Some("a key has printable ASCII characters without spaces only")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,454 @@
+//! The configuration file's form, and how it becomes checked settings.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bailian::{Endpoint, InvalidWorkspace, Region, UnknownRegion, Workspace};
+use bailian_wire::Dialect;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::secret::{self, Environment};
+use super::{
+    AccountConfig, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits, Problem,
+    Timeouts, key_problem,
+};
+use crate::keys::VirtualKey;
+use crate::upstream::Origin;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfigFile {
+    listen: Option<String>,
+    threads: Option<usize>,
+    #[serde(default)]
+    limits: LimitsFile,
+    #[serde(default)]
+    timeouts: TimeoutsFile,
+    #[serde(default)]
+    accounts: Vec<AccountFile>,
+    #[serde(default)]
+    keys: Vec<KeyFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsFile {
+    max_body_bytes: Option<usize>,
+    max_header_bytes: Option<usize>,
+    max_connections: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TimeoutsFile {
+    connect: Option<String>,
+    response: Option<String>,
+    idle: Option<String>,
+    client_header: Option<String>,
+    client_body: Option<String>,
+    drain: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountFile {
+    name: Option<String>,
+    api_keys: Vec<String>,
+    base_url: Option<String>,
+    region: Option<String>,
+    workspace: Option<String>,
+    #[serde(default)]
+    forward_headers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    name: String,
+    tenant: Option<String>,
+    key: Option<String>,
+    key_sha256: Option<String>,
+}
+
+impl std::fmt::Debug for AccountFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountFile")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyFile")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConfigFile {
+    pub(super) fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        let syntax = |place: String, error: &toml::de::Error| {
+            // The error's own text quotes the line, and a line may hold a secret.
+            let line = error
+                .span()
+                .map(|span| text[..span.start.min(text.len())].lines().count());
+            let line = line.map_or(String::new(), |line| format!(", line {}", line.max(1)));
+            ConfigError::Syntax {
+                place,
+                problem: format!("{}{line}", error.message()),
+            }
+        };
+        let document =
+            toml::Deserializer::parse(text).map_err(|error| syntax(name.to_owned(), &error))?;
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            let path = error.path().to_string();
+            let place = if path == "." {
+                name.to_owned()
+            } else {
+                format!("{name}: {path}")
+            };
+            syntax(place, error.inner())
+        })
+    }
+
+    /// Checks every setting and collects every problem.
+    pub(super) fn resolve(self, environment: &dyn Environment) -> Result<Config, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let listen = self.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
+        let listen = parse_listen(listen)
+            .map_err(|problem| problems.push(Problem::new("listen", problem)))
+            .ok();
+        if self.threads == Some(0) {
+            problems.push(Problem::new(
+                "threads",
+                "is 0; leave it out for one per core",
+            ));
+        }
+        let limits = self.limits.resolve(&mut problems);
+        let timeouts = self.timeouts.resolve(&mut problems);
+        let account = resolve_accounts(self.accounts, environment, &mut problems);
+        let keys = resolve_keys(self.keys, environment, &mut problems);
+        match (listen, account) {
+            (Some(listen), Some(account)) if problems.is_empty() => Ok(Config {
+                listen,
+                threads: self.threads.unwrap_or_else(default_threads),
+                limits,
+                timeouts,
+                account,
+                keys,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+impl LimitsFile {
+    fn resolve(&self, problems: &mut Vec<Problem>) -> Limits {
+        let mut positive = |name: &str, value: Option<usize>, default: usize| {
+            if value == Some(0) {
+                let problem = format!("is 0, which admits nothing; the default is {default}");
+                problems.push(Problem::new(format!("limits.{name}"), problem));
+            }
+            value.unwrap_or(default)
+        };
+        let default = Limits::default();
+        Limits {
+            max_body_bytes: positive(
+                "max_body_bytes",
+                self.max_body_bytes,
+                default.max_body_bytes,
+            ),
+            max_header_bytes: positive(
+                "max_header_bytes",
+                self.max_header_bytes,
+                default.max_header_bytes,
+            ),
+            max_connections: positive(
+                "max_connections",
+                self.max_connections,
+                default.max_connections,
+            ),
+        }
+    }
+}
+
+impl TimeoutsFile {
+    fn resolve(&self, problems: &mut Vec<Problem>) -> Timeouts {
+        let mut duration = |name: &str, value: Option<&String>, default: Duration| {
+            let Some(text) = value else { return default };
+            match humantime::parse_duration(text) {
+                Ok(duration) if !duration.is_zero() => duration,
+                _ => {
+                    let problem = format!("`{text}` is not a duration such as \"30s\" or \"5m\"");
+                    problems.push(Problem::new(format!("timeouts.{name}"), problem));
+                    default
+                }
+            }
+        };
+        let default = Timeouts::default();
+        Timeouts {
+            connect: duration("connect", self.connect.as_ref(), default.connect),
+            response: duration("response", self.response.as_ref(), default.response),
+            idle: duration("idle", self.idle.as_ref(), default.idle),
+            client_header: duration(
+                "client_header",
+                self.client_header.as_ref(),
+                default.client_header,
+            ),
+            client_body: duration(
+                "client_body",
+                self.client_body.as_ref(),
+                default.client_body,
+            ),
+            drain: duration("drain", self.drain.as_ref(), default.drain),
+        }
+    }
+}
+
+fn resolve_accounts(
+    accounts: Vec<AccountFile>,
+    environment: &dyn Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<AccountConfig> {
+    let count = accounts.len();
+    let mut accounts = accounts.into_iter();
+    let (Some(account), None) = (accounts.next(), accounts.next()) else {
+        let problem = if count == 0 {
+            "is missing; add [[accounts]] with api_keys = [\"env:DASHSCOPE_API_KEY\"]".to_owned()
+        } else {
+            format!("has {count} entries; this version sends everything to exactly one")
+        };
+        problems.push(Problem::new("accounts", problem));
+        return None;
+    };
+    let mut api_keys = Vec::new();
+    for (index, key) in account.api_keys.iter().enumerate() {
+        match secret::resolve(key, environment).and_then(checked_api_key) {
+            Ok(key) => api_keys.push(key),
+            Err(problem) => {
+                problems.push(Problem::new(
+                    format!("accounts[0].api_keys[{index}]"),
+                    problem,
+                ));
+            }
+        }
+    }
+    if account.api_keys.is_empty() {
+        let problem = "is empty; write at least one key, such as \"env:DASHSCOPE_API_KEY\"";
+        problems.push(Problem::new("accounts[0].api_keys", problem));
+    }
+    let roots = Roots::resolve(
+        account.base_url.as_deref(),
+        account.region.as_deref(),
+        account.workspace.as_deref(),
+    );
+    match roots {
+        Ok(roots) => Some(AccountConfig {
+            name: account.name.unwrap_or_else(|| "default".to_owned()),
+            api_keys,
+            native_root: roots.native,
+            openai_root: roots.openai,
+            workspace: roots.workspace,
+            forward_headers: account.forward_headers,
+        }),
+        Err(problem) => {
+            problems.push(Problem::new("accounts[0]", problem));
+            None
+        }
+    }
+}
+
+fn resolve_keys(
+    keys: Vec<KeyFile>,
+    environment: &dyn Environment,
+    problems: &mut Vec<Problem>,
+) -> Vec<KeyConfig> {
+    if keys.is_empty() {
+        let problem = "is missing, so nobody could call; add [[keys]] with name and key";
+        problems.push(Problem::new("keys", problem));
+    }
+    let mut resolved = Vec::new();
+    for (index, key) in keys.into_iter().enumerate() {
+        let secret = match (&key.key, &key.key_sha256) {
+            (Some(text), None) => secret::resolve(text, environment).and_then(|secret| {
+                key_problem(&secret).map_or(Ok(KeySecret::Plain(secret)), |problem| {
+                    Err(problem.to_owned())
+                })
+            }),
+            (None, Some(hex)) => parse_sha256(hex).map(KeySecret::Sha256),
+            _ => Err("needs either `key` or `key_sha256`".to_owned()),
+        };
+        match secret {
+            Ok(secret) => {
+                let tenant = key.tenant.unwrap_or_else(|| key.name.clone());
+                resolved.push(KeyConfig {
+                    owner: VirtualKey::new(key.name, tenant),
+                    secret,
+                });
+            }
+            Err(problem) => problems.push(Problem::new(format!("keys[{index}]"), problem)),
+        }
+    }
+    resolved
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an address with a port, such as 127.0.0.1:8080 or [::]:8080")
+    })
+}
+
+fn parse_sha256(hex: &str) -> Result<[u8; 32], String> {
+    let problem = || "key_sha256 is not 64 hexadecimal digits".to_owned();
+    if hex.len() != 64 || !hex.is_ascii() {
+        return Err(problem());
+    }
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).map_err(|_| problem())?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| problem())?;
+    }
+    Ok(digest)
+}
+
+fn checked_api_key(key: SecretString) -> Result<SecretString, String> {
+    if key
+        .expose_secret()
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic())
+    {
+        Ok(key)
+    } else {
+        Err("the key holds blanks or characters that no key has; copy it again".to_owned())
+    }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+pub(super) fn from_environment(
+    environment: &dyn Environment,
+    make_key: impl FnOnce() -> SecretString,
+) -> Result<Config, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let api_key = match environment.setting("DASHSCOPE_API_KEY") {
+        Some(key) => checked_api_key(key.into())
+            .map_err(|problem| problems.push(Problem::new("DASHSCOPE_API_KEY", problem)))
+            .ok(),
+        None => {
+            let problem = "is not set; get a key in the Model Studio console and set it, or try \
+                           `bailian demo`, which needs none";
+            problems.push(Problem::new("DASHSCOPE_API_KEY", problem));
+            None
+        }
+    };
+    let workspace = environment
+        .setting("DASHSCOPE_WORKSPACE")
+        .or_else(|| environment.setting("DASHSCOPE_WORKSPACE_ID"));
+    let base_url = environment
+        .setting("DASHSCOPE_BASE_URL")
+        .or_else(|| environment.setting("DASHSCOPE_HTTP_BASE_URL"));
+    let region = environment
+        .setting("DASHSCOPE_REGION")
+        .or_else(|| environment.setting("DASHSCOPE_API_REGION"));
+    let roots = Roots::resolve(base_url.as_deref(), region.as_deref(), workspace.as_deref())
+        .map_err(|problem| problems.push(Problem::new("DASHSCOPE_BASE_URL", problem)))
+        .ok();
+    let virtual_key = environment
+        .setting("BAILIAN_API_KEY")
+        .map_or_else(make_key, SecretString::from);
+    if let Some(problem) = key_problem(&virtual_key) {
+        problems.push(Problem::new("BAILIAN_API_KEY", problem));
+    }
+    match (api_key, roots) {
+        (Some(api_key), Some(roots)) if problems.is_empty() => minimal(roots, api_key, virtual_key),
+        _ => Err(problems),
+    }
+}
+
+pub(super) fn for_base_url(
+    base_url: &str,
+    api_key: SecretString,
+    virtual_key: SecretString,
+) -> Result<Config, Vec<Problem>> {
+    if let Some(problem) = key_problem(&virtual_key) {
+        return Err(vec![Problem::new("virtual_key", problem)]);
+    }
+    let roots = Roots::resolve(Some(base_url), None, None)
+        .map_err(|problem| vec![Problem::new("base_url", problem)])?;
+    minimal(roots, api_key, virtual_key)
+}
+
+fn minimal(
+    roots: Roots,
+    api_key: SecretString,
+    virtual_key: SecretString,
+) -> Result<Config, Vec<Problem>> {
+    let listen =
+        parse_listen(DEFAULT_LISTEN).map_err(|problem| vec![Problem::new("listen", problem)])?;
+    Ok(Config {
+        listen,
+        threads: default_threads(),
+        limits: Limits::default(),
+        timeouts: Timeouts::default(),
+        account: AccountConfig {
+            name: "default".to_owned(),
+            api_keys: vec![api_key],
+            native_root: roots.native,
+            openai_root: roots.openai,
+            workspace: roots.workspace,
+            forward_headers: Vec::new(),
+        },
+        keys: vec![KeyConfig {
+            owner: VirtualKey::new("default", "default"),
+            secret: KeySecret::Plain(virtual_key),
+        }],
+    })
+}
+
+/// The protocol roots of an account, without a trailing slash.
+struct Roots {
+    native: String,
+    openai: String,
+    workspace: Option<String>,
+}
+
+impl Roots {
+    fn resolve(
+        base_url: Option<&str>,
+        region: Option<&str>,
+        workspace: Option<&str>,
+    ) -> Result<Self, String> {
+        let workspace: Option<Workspace> = workspace
+            .map(str::parse)
+            .transpose()
+            .map_err(|error: InvalidWorkspace| error.to_string())?;
+        let endpoint = match base_url {
+            Some(url) => Endpoint::from_base_url(url),
+            None => {
+                let region = region.map(str::parse).transpose();
+                let region: Option<Region> =
+                    region.map_err(|error: UnknownRegion| error.to_string())?;
+                Endpoint::of_region(region.unwrap_or_default(), workspace.as_ref())
+            }
+        };
+        let endpoint = endpoint.map_err(|error| format!("{error}; {}", error.fix()))?;
+        let root = |dialect: Dialect| {
+            let root = endpoint.root(dialect).ok_or_else(|| {
+                format!(
+                    "the base URL leads to no place where {dialect} is spoken; give the host alone"
+                )
+            })?;
+            Origin::parse(root).map_err(|error| error.to_string())?;
+            Ok::<_, String>(root.trim_end_matches('/').to_owned())
+        };
+        Ok(Self {
+            native: root(Dialect::Native)?,
+            openai: root(Dialect::OpenAi)?,
+            workspace: workspace.map(|workspace| workspace.as_str().to_owned()),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+use std::collections::HashMap;
+
+use super::*;
+
+fn environment(variables: &[(&str, &str)]) -> HashMap<String, String> {
+    variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(
+        text,
+        "gateway.toml",
+        &environment(&[("UP", "sk-upstream"), ("WEB", "web-key-0001")]),
+    )
+}
+
+const GOOD: &str = r#"
+    listen = "127.0.0.1:0"
+    threads = 2
+    [timeouts]
+    idle = "5m"
+    [limits]
+    max_body_bytes = 1000
+    [[accounts]]
+    api_keys = ["env:UP"]
+    base_url = "http://127.0.0.1:9000/compatible-mode/v1/"
+    forward_headers = ["x-sim-*"]
+    [[keys]]
+    name = "web"
+    tenant = "team-web"
+    key = "env:WEB"
+    [[keys]]
+    name = "batch"
+    key_sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+"#;
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = parse(GOOD).unwrap();
+    assert_eq!((config.threads, config.listen.port()), (2, 0));
+    assert_eq!(config.timeouts.idle, Duration::from_secs(300));
+    assert_eq!(config.limits.max_body_bytes, 1000);
+    assert_eq!(config.account.native_root, "http://127.0.0.1:9000/api/v1");
+    assert_eq!(
+        config.account.openai_root,
+        "http://127.0.0.1:9000/compatible-mode/v1"
+    );
+    assert_eq!(config.keys[0].owner.tenant, "team-web");
+    assert_eq!(config.keys[1].owner.tenant, "batch");
+    let store = crate::keys::KeyStore::authenticate(&*config.key_store(), b"web-key-0001");
+    assert_eq!(store.unwrap().name, "web");
+}
+
+#[test]
+fn a_typing_error_stops_the_start_and_names_its_place() {
+    let error = parse(&GOOD.replace("max_body_bytes", "max_body_byte"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("limits") && error.contains("max_body_byte"),
+        "{error}"
+    );
+    let error = parse("listen = 7").unwrap_err().to_string();
+    assert!(
+        error.contains("gateway.toml: listen") && error.contains("line 1"),
+        "{error}"
+    );
+}
+
+#[test]
+fn all_problems_are_reported_together_and_none_shows_a_secret() {
+    let text = r#"
+        listen = "localhost"
+        threads = 0
+        [timeouts]
+        idle = "soon"
+        [[accounts]]
+        api_keys = ["env:NOT_SET", "sk-with blank-secret"]
+        region = "mars-1"
+        [[keys]]
+        name = "short"
+        key = "secret7"
+        [[keys]]
+        name = "none"
+    "#;
+    let Err(ConfigError::Invalid(problems)) = parse(text) else {
+        panic!("accepted")
+    };
+    let places: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.place.as_str())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "listen",
+            "threads",
+            "timeouts.idle",
+            "accounts[0].api_keys[0]",
+            "accounts[0].api_keys[1]",
+            "accounts[0]",
+            "keys[0]",
+            "keys[1]"
+        ]
+    );
+    let shown = ConfigError::Invalid(problems).to_string();
+    assert!(
+        !shown.contains("secret7") && !shown.contains("blank-secret"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let config = Config::from_environment(
+        &environment(&[
+            ("DASHSCOPE_API_KEY", " sk-upstream \n"),
+            ("DASHSCOPE_BASE_URL", "127.0.0.1:9000"),
+            ("BAILIAN_API_KEY", "12345678"),
+        ]),
+        || panic!("a key is set"),
+    );
+    // A bare address without a scheme is taken for an encrypted one.
+    assert!(
+        config
+            .unwrap()
+            .account
+            .openai_root
+            .ends_with("127.0.0.1:9000/compatible-mode/v1")
+    );
+
+    let made = Config::from_environment(
+        &environment(&[("DASHSCOPE_API_KEY", "sk-upstream")]),
+        || "sk-bl-made-for-you".into(),
+    )
+    .unwrap();
+    assert_eq!(
+        made.account.native_root,
+        "https://dashscope.aliyuncs.com/api/v1"
+    );
+    let store = made.key_store();
+    assert!(crate::keys::KeyStore::authenticate(&*store, b"sk-bl-made-for-you").is_some());
+}
+
+#[test]
+fn a_missing_key_or_a_short_one_is_named_with_a_way_out() {
+    let error = Config::from_environment(&environment(&[("BAILIAN_API_KEY", "short")]), || {
+        panic!("a key is set")
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(error.contains("DASHSCOPE_API_KEY: is not set"), "{error}");
+    assert!(
+        error.contains("BAILIAN_API_KEY: a key has at least 8"),
+        "{error}"
+    );
+}
+
+#[test]
+fn debug_output_of_a_configuration_shows_no_secret() {
+    let shown = format!("{:?}", parse(GOOD).unwrap());
+    assert!(
+        !shown.contains("sk-upstream") && !shown.contains("web-key-0001"),
+        "{shown}"
+    );
+}

@@ -1,0 +1,193 @@
+//! What the gateway itself says no to, in the caller's dialect.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bailian_wire::Dialect;
+use bailian_wire::error::{ErrorView, encode_error};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use crate::upstream::UpstreamError;
+
+/// Says whether the gateway or the model service refused a request.
+pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-bailian-error-source");
+
+/// A request that the gateway does not serve, or could not.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    /// In the native spelling; each dialect has its own for the same thing.
+    code: &'static str,
+    message: String,
+    param: Option<&'static str>,
+    allow: Option<&'static str>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            param: None,
+            allow: None,
+        }
+    }
+
+    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", message)
+    }
+
+    /// The same answer for a missing, a wrong and a disabled key.
+    pub(crate) fn unauthenticated() -> Self {
+        let message = "Incorrect API key provided. Send a key of this gateway as \
+                       `Authorization: Bearer <key>`.";
+        Self::new(StatusCode::UNAUTHORIZED, "InvalidApiKey", message)
+    }
+
+    pub(crate) fn unknown_route(path: &str) -> Self {
+        let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
+        let message = format!(
+            "There is nothing at {path}. This gateway serves POST /v1/chat/completions, \
+             GET /v1/models, the same under /compatible-mode, and POST \
+             /api/v1/services/aigc/text-generation/generation."
+        );
+        Self::new(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    pub(crate) fn unknown_model(model: &str) -> Self {
+        let model: String = model
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect();
+        let message =
+            format!("The model `{model}` is not in the catalogue; GET /v1/models lists it.");
+        Self::new(StatusCode::NOT_FOUND, "ModelNotFound", message)
+    }
+
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        let message = format!("This path takes {allow} only.");
+        let mut refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "InvalidParameter", message);
+        refusal.allow = Some(allow);
+        refusal
+    }
+
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        let message = format!(
+            "The request body is larger than {limit} bytes, the most that this gateway takes. \
+             Send files by URL instead of inline."
+        );
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "BadRequest.TooLarge",
+            message,
+        )
+    }
+
+    pub(crate) fn headers_too_large(limit: usize) -> Self {
+        let message = format!("The header lines are larger than {limit} bytes together.");
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "BadRequest.TooLarge",
+            message,
+        )
+    }
+
+    pub(crate) fn body_timeout(limit: Duration) -> Self {
+        let message = format!(
+            "The request body did not arrive within {} seconds.",
+            limit.as_secs()
+        );
+        Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeOut", message)
+    }
+
+    pub(crate) fn internal() -> Self {
+        let message = "The gateway failed on this request; its log says why, by the request id.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+    }
+
+    pub(crate) fn redirected() -> Self {
+        let message = "The model service answered with a redirect, which the gateway does not \
+                       follow; check the account's base URL.";
+        Self::new(StatusCode::BAD_GATEWAY, "InternalError", message)
+    }
+
+    /// No answer, or none that could be used, from upstream.
+    pub(crate) fn upstream(error: &UpstreamError) -> Self {
+        match error {
+            UpstreamError::Connect { .. } | UpstreamError::ConnectTimeout { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "ServiceUnavailable",
+                "The gateway cannot reach the model service. Nothing was sent; try again.",
+            ),
+            UpstreamError::ResponseTimeout { .. } | UpstreamError::Idle { .. } => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "RequestTimeOut",
+                "The model service did not answer in time. The call may have been billed; \
+                 streaming avoids long waits.",
+            ),
+            UpstreamError::Closed { .. } | UpstreamError::Cut { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "ServiceUnavailable",
+                "The model service broke the connection before its answer was complete. The call \
+                 may have been billed.",
+            ),
+        }
+    }
+
+    pub(crate) fn with_param(mut self, param: &'static str) -> Self {
+        self.param = Some(param);
+        self
+    }
+
+    /// Whether upstream, not the caller, is why nothing was served.
+    pub(crate) fn is_upstream_fault(&self) -> bool {
+        self.status == StatusCode::BAD_GATEWAY || self.status == StatusCode::GATEWAY_TIMEOUT
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The error object of `dialect`.
+    pub(crate) fn to_body(&self, dialect: Dialect, request_id: &str) -> String {
+        let mut view = ErrorView::new(self.status.as_u16(), self.code, &self.message);
+        view.request_id = Some(request_id);
+        view.param = self.param;
+        let (_, body) = encode_error(dialect, &view);
+        body.to_string()
+    }
+
+    /// The error as an event that can end a stream of `dialect`.
+    pub(crate) fn to_event(&self, dialect: Dialect, request_id: &str) -> String {
+        let body = self.to_body(dialect, request_id);
+        match dialect {
+            Dialect::Native => {
+                let status = self.status.as_u16();
+                format!("event:error\n:HTTP_STATUS/{status}\ndata:{body}\n\n")
+            }
+            Dialect::Anthropic => format!("event: error\ndata: {body}\n\n"),
+            _ => format!("data: {body}\n\n"),
+        }
+    }
+
+    pub(crate) fn to_response(&self, dialect: Dialect, request_id: &str) -> Response {
+        let mut response = Response::new(Body::from(self.to_body(dialect, request_id)));
+        *response.status_mut() = self.status;
+        let headers: &mut HeaderMap = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ERROR_SOURCE, HeaderValue::from_static("gateway"));
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}

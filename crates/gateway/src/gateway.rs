@@ -1,0 +1,136 @@
+//! A gateway and its parts, each of which can be replaced.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+use bailian_wire::catalog::Catalog;
+
+use crate::account::{Account, AccountError};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::keys::KeyStore;
+use crate::metrics::Metrics;
+use crate::models::ModelList;
+use crate::router::router;
+use crate::state::State;
+use crate::upstream::{HttpUpstream, Upstream, UpstreamTimeouts};
+use crate::worker::Worker;
+
+/// Makes the upstream of one runtime.
+type UpstreamFactory = Arc<dyn Fn() -> Arc<dyn Upstream> + Send + Sync>;
+
+/// A gateway that is ready to serve. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Gateway {
+    state: Arc<State>,
+    upstreams: UpstreamFactory,
+}
+
+/// Puts a gateway together.
+pub struct GatewayBuilder {
+    config: Config,
+    keys: Option<Arc<dyn KeyStore>>,
+    clock: Arc<dyn Clock>,
+    upstreams: Option<UpstreamFactory>,
+}
+
+impl Gateway {
+    /// Begins with a configuration; every part can be replaced before [`GatewayBuilder::build`].
+    pub fn builder(config: Config) -> GatewayBuilder {
+        GatewayBuilder {
+            config,
+            keys: None,
+            clock: Arc::new(SystemClock),
+            upstreams: None,
+        }
+    }
+
+    /// A router with all paths, and with an upstream connection pool of its own.
+    ///
+    /// A runtime calls it once. It can be nested in another axum application under any prefix.
+    pub fn router(&self) -> Router {
+        router(self.worker())
+    }
+
+    pub(crate) fn worker(&self) -> Worker {
+        Worker {
+            state: Arc::clone(&self.state),
+            upstream: (self.upstreams)(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+}
+
+impl GatewayBuilder {
+    /// Finds virtual keys there instead of in the configuration.
+    #[must_use]
+    pub fn key_store(mut self, keys: Arc<dyn KeyStore>) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Reads the time there.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sends requests through `upstream`, which all runtimes then share.
+    #[must_use]
+    pub fn upstream(mut self, upstream: Arc<dyn Upstream>) -> Self {
+        self.upstreams = Some(Arc::new(move || Arc::clone(&upstream)));
+        self
+    }
+
+    /// Checks the account and makes the gateway.
+    ///
+    /// # Errors
+    ///
+    /// When the account's addresses or keys cannot be used.
+    pub fn build(self) -> Result<Gateway, AccountError> {
+        let timeouts = self.config.timeouts;
+        let upstreams = self.upstreams.unwrap_or_else(|| {
+            let mut limits = UpstreamTimeouts::default();
+            limits.connect = timeouts.connect;
+            limits.response = timeouts.response;
+            let upstream = HttpUpstream::new(limits);
+            Arc::new(move || Arc::new(upstream.with_new_pool()) as Arc<dyn Upstream>)
+        });
+        let state = State {
+            account: Account::new(&self.config.account)?,
+            keys: self.keys.unwrap_or_else(|| self.config.key_store()),
+            clock: self.clock,
+            limits: self.config.limits,
+            timeouts,
+            metrics: Metrics::new(),
+            models: ModelList::from_catalog(Catalog::embedded()),
+            draining: AtomicBool::new(false),
+        };
+        Ok(Gateway {
+            state: Arc::new(state),
+            upstreams,
+        })
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for GatewayBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,138 @@
+//! Virtual keys: who may call the gateway.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// Whom a key belongs to. Holds nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VirtualKey {
+    /// The key's name in the configuration, for logs and records.
+    pub name: String,
+    /// The tenant that owns the key.
+    pub tenant: String,
+}
+
+impl VirtualKey {
+    /// Names a key and its tenant.
+    pub fn new(name: impl Into<String>, tenant: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            tenant: tenant.into(),
+        }
+    }
+}
+
+/// Finds the virtual key behind what a caller presents.
+///
+/// Implementations must take the same time for wrong, missing, disabled and expired keys, and must
+/// not keep what was presented.
+pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
+    /// The key's owner, or `None` when the key opens nothing.
+    fn authenticate(&self, presented: &[u8]) -> Option<Arc<VirtualKey>>;
+}
+
+/// The SHA-256 digest of a key. Keys are long and random, so a fast digest is enough.
+pub(crate) type KeyDigest = [u8; 32];
+
+/// Digests what stands in a configuration or arrives in a request.
+pub(crate) fn digest(key: &[u8]) -> KeyDigest {
+    Sha256::digest(key).into()
+}
+
+/// The keys of the configuration file, held as digests only.
+#[derive(Default)]
+pub struct StaticKeys {
+    /// By the digest's first eight bytes: reaching a bucket tells a caller nothing about a key,
+    /// since it would have to invert the digest to choose one.
+    buckets: HashMap<u64, Vec<(KeyDigest, Arc<VirtualKey>)>>,
+}
+
+impl StaticKeys {
+    /// An empty store, which admits nobody.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Admits `key` as `owner`.
+    #[must_use]
+    pub fn with_key(self, key: &SecretString, owner: VirtualKey) -> Self {
+        self.with_digest(digest(key.expose_secret().as_bytes()), owner)
+    }
+
+    /// Admits the key whose SHA-256 digest is `key_sha256`.
+    #[must_use]
+    pub fn with_digest(mut self, key_sha256: [u8; 32], owner: VirtualKey) -> Self {
+        let bucket = self.buckets.entry(bucket_of(&key_sha256)).or_default();
+        bucket.push((key_sha256, Arc::new(owner)));
+        self
+    }
+}
+
+impl KeyStore for StaticKeys {
+    fn authenticate(&self, presented: &[u8]) -> Option<Arc<VirtualKey>> {
+        let presented = digest(presented);
+        let bucket = self.buckets.get(&bucket_of(&presented))?;
+        bucket
+            .iter()
+            .find(|(stored, _)| bool::from(stored.ct_eq(&presented)))
+            .map(|(_, owner)| Arc::clone(owner))
+    }
+}
+
+impl fmt::Debug for StaticKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: usize = self.buckets.values().map(Vec::len).sum();
+        f.debug_struct("StaticKeys").field("keys", &keys).finish()
+    }
+}
+
+fn bucket_of(digest: &KeyDigest) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *digest;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> StaticKeys {
+        StaticKeys::new()
+            .with_key(
+                &"sk-bl-alpha-0001".into(),
+                VirtualKey::new("alpha", "team-a"),
+            )
+            .with_digest(
+                digest(b"sk-bl-beta-0002"),
+                VirtualKey::new("beta", "team-b"),
+            )
+    }
+
+    #[test]
+    fn a_key_opens_for_its_owner_only() {
+        let keys = store();
+        assert_eq!(
+            keys.authenticate(b"sk-bl-alpha-0001").unwrap().tenant,
+            "team-a"
+        );
+        assert_eq!(keys.authenticate(b"sk-bl-beta-0002").unwrap().name, "beta");
+        for wrong in [
+            "",
+            "sk-bl-alpha-000",
+            "sk-bl-alpha-00011",
+            "SK-BL-ALPHA-0001",
+        ] {
+            assert!(keys.authenticate(wrong.as_bytes()).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_key_and_no_digest() {
+        assert_eq!(format!("{:?}", store()), "StaticKeys { keys: 2 }");
+    }
+}

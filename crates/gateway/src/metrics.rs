@@ -1,0 +1,262 @@
+//! Counters and histograms in the OpenMetrics text format.
+//!
+//! Every handle is made once; nothing is looked up by name or label while a request runs, and no
+//! label takes a value from a caller.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use bailian_wire::Dialect;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::relay::TokenCounts;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The whole answer went out.
+    Completed,
+    /// The gateway refused it.
+    Refused,
+    /// The model service answered with an error.
+    UpstreamError,
+    /// The model service could not be reached, or broke off.
+    UpstreamLost,
+    /// The client went away first.
+    ClientLeft,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] = [
+        Self::Completed,
+        Self::Refused,
+        Self::UpstreamError,
+        Self::UpstreamLost,
+        Self::ClientLeft,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Refused => "refused",
+            Self::UpstreamError => "upstream_error",
+            Self::UpstreamLost => "upstream_lost",
+            Self::ClientLeft => "client_left",
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Completed => 0,
+            Self::Refused => 1,
+            Self::UpstreamError => 2,
+            Self::UpstreamLost => 3,
+            Self::ClientLeft => 4,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    dialect: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    dialect: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DialectLabels {
+    dialect: &'static str,
+}
+
+type Count = Counter<u64, AtomicU64>;
+type Level = Gauge<i64, AtomicI64>;
+
+/// The handles of one dialect.
+struct DialectMetrics {
+    requests: [Count; Outcome::ALL.len()],
+    input_tokens: Count,
+    output_tokens: Count,
+    duration: Histogram,
+    first_byte: Histogram,
+}
+
+/// All metrics of a gateway.
+pub(crate) struct Metrics {
+    registry: Registry,
+    openai: DialectMetrics,
+    native: DialectMetrics,
+    in_flight: Level,
+    streams: Level,
+    connections: Level,
+    refused_connections: Count,
+}
+
+/// Seconds from a fast cached answer to the longest that the service allows.
+const DURATION_BUCKETS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 180.0, 600.0,
+];
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("bailian");
+        let requests = Family::<OutcomeLabels, Count>::default();
+        registry.register(
+            "requests",
+            "Chat requests by how they ended",
+            requests.clone(),
+        );
+        let tokens = Family::<TokenLabels, Count>::default();
+        registry.register(
+            "tokens",
+            "Tokens that the model service reported",
+            tokens.clone(),
+        );
+        let histogram: fn() -> Histogram = || Histogram::new(DURATION_BUCKETS);
+        let duration = Family::<DialectLabels, Histogram>::new_with_constructor(histogram);
+        registry.register_with_unit(
+            "request_duration",
+            "From a request's head to the end of its answer",
+            Unit::Seconds,
+            duration.clone(),
+        );
+        let first_byte = Family::<DialectLabels, Histogram>::new_with_constructor(histogram);
+        registry.register_with_unit(
+            "first_byte",
+            "From a request's head to the first byte of its answer's body",
+            Unit::Seconds,
+            first_byte.clone(),
+        );
+        let of = |dialect: &'static str| DialectMetrics {
+            requests: Outcome::ALL.map(|outcome| {
+                let labels = OutcomeLabels {
+                    dialect,
+                    outcome: outcome.as_str(),
+                };
+                requests.get_or_create_owned(&labels)
+            }),
+            input_tokens: tokens.get_or_create_owned(&TokenLabels {
+                dialect,
+                kind: "input",
+            }),
+            output_tokens: tokens.get_or_create_owned(&TokenLabels {
+                dialect,
+                kind: "output",
+            }),
+            duration: duration.get_or_create_owned(&DialectLabels { dialect }),
+            first_byte: first_byte.get_or_create_owned(&DialectLabels { dialect }),
+        };
+        let (openai, native) = (of("openai"), of("native"));
+        let mut level = |name: &str, help: &str| {
+            let gauge = Level::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let in_flight = level("requests_in_flight", "Chat requests that have not ended");
+        let streams = level("streams_open", "Event streams that have not ended");
+        let connections = level("client_connections", "Open client connections");
+        let refused_connections = Count::default();
+        registry.register(
+            "client_connections_refused",
+            "Client connections closed at once because the most allowed were open",
+            refused_connections.clone(),
+        );
+        Self {
+            registry,
+            openai,
+            native,
+            in_flight,
+            streams,
+            connections,
+            refused_connections,
+        }
+    }
+
+    fn of(&self, dialect: Dialect) -> &DialectMetrics {
+        match dialect {
+            Dialect::Native => &self.native,
+            _ => &self.openai,
+        }
+    }
+
+    pub(crate) fn begin_request(&self) {
+        self.in_flight.inc();
+    }
+
+    pub(crate) fn end_request(
+        &self,
+        dialect: Dialect,
+        outcome: Outcome,
+        elapsed: Duration,
+        first_byte: Option<Duration>,
+    ) {
+        self.in_flight.dec();
+        let metrics = self.of(dialect);
+        if let Some(count) = metrics.requests.get(outcome.index()) {
+            count.inc();
+        }
+        metrics.duration.observe(elapsed.as_secs_f64());
+        if let Some(first_byte) = first_byte {
+            metrics.first_byte.observe(first_byte.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn count_tokens(&self, dialect: Dialect, usage: TokenCounts) {
+        let metrics = self.of(dialect);
+        metrics.input_tokens.inc_by(usage.input_tokens);
+        metrics.output_tokens.inc_by(usage.output_tokens);
+    }
+
+    pub(crate) fn begin_stream(&self) -> OpenGuard {
+        OpenGuard::enter(&self.streams)
+    }
+
+    pub(crate) fn begin_connection(&self) -> OpenGuard {
+        OpenGuard::enter(&self.connections)
+    }
+
+    pub(crate) fn refuse_connection(&self) {
+        self.refused_connections.inc();
+    }
+
+    /// The text that `GET /metrics` answers with.
+    pub(crate) fn render(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Counts one open thing for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct OpenGuard(Level);
+
+impl OpenGuard {
+    fn enter(level: &Level) -> Self {
+        level.inc();
+        Self(level.clone())
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

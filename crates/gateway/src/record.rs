@@ -1,0 +1,136 @@
+//! What is remembered of one request: counted and logged when it ends, however it ends.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bailian_wire::Dialect;
+use http::StatusCode;
+use http::header::HeaderValue;
+use uuid::Builder;
+
+use crate::keys::VirtualKey;
+use crate::metrics::{OpenGuard, Outcome};
+use crate::relay::TokenCounts;
+use crate::state::State;
+
+/// The gateway's own id of a request: a version 7 UUID, so that ids sort by time.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestId([u8; 36]);
+
+impl RequestId {
+    pub(crate) fn new(unix_millis: u64) -> Self {
+        let mut random = [0; 10];
+        fastrand::fill(&mut random);
+        let id = Builder::from_unix_timestamp_millis(unix_millis, &random).into_uuid();
+        let mut text = [0; 36];
+        id.hyphenated().encode_lower(&mut text);
+        Self(text)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        // Hexadecimal digits and hyphens are UTF-8, so the fallback is never taken.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    pub(crate) fn to_header(self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0).unwrap_or(HeaderValue::from_static("unknown"))
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One request from its head to its end.
+#[derive(Debug)]
+pub(crate) struct Record {
+    state: Arc<State>,
+    pub(crate) request_id: RequestId,
+    pub(crate) dialect: Dialect,
+    started: Instant,
+    first_byte: Option<Duration>,
+    pub(crate) owner: Option<Arc<VirtualKey>>,
+    pub(crate) model: Option<Box<str>>,
+    pub(crate) status: StatusCode,
+    pub(crate) usage: Option<TokenCounts>,
+    outcome: Outcome,
+    stream: Option<OpenGuard>,
+}
+
+impl Record {
+    pub(crate) fn begin(state: &Arc<State>, dialect: Dialect) -> Self {
+        state.metrics.begin_request();
+        Self {
+            request_id: RequestId::new(state.clock.unix_millis()),
+            dialect,
+            started: state.clock.now(),
+            first_byte: None,
+            owner: None,
+            model: None,
+            status: StatusCode::OK,
+            usage: None,
+            // Whoever drops a record without an outcome was waiting for the client.
+            outcome: Outcome::ClientLeft,
+            stream: None,
+            state: Arc::clone(state),
+        }
+    }
+
+    /// Notes that the answer is a stream of events.
+    pub(crate) fn begin_stream(&mut self) {
+        self.stream = Some(self.state.metrics.begin_stream());
+    }
+
+    /// Notes that the first byte of the answer's body goes to the client.
+    pub(crate) fn note_first_byte(&mut self) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.elapsed());
+        }
+    }
+
+    /// Sets how the request ended; it is counted when the record is dropped.
+    pub(crate) fn end_as(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// How long an answer may stand still.
+    pub(crate) fn idle_limit(&self) -> Duration {
+        self.state.timeouts.idle
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.state
+            .clock
+            .now()
+            .saturating_duration_since(self.started)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let elapsed = self.elapsed();
+        let metrics = &self.state.metrics;
+        metrics.end_request(self.dialect, self.outcome, elapsed, self.first_byte);
+        if let Some(usage) = self.usage {
+            metrics.count_tokens(self.dialect, usage);
+        }
+        tracing::debug!(
+            request_id = self.request_id.as_str(),
+            dialect = %self.dialect,
+            key = self.owner.as_ref().map(|owner| owner.name.as_str()),
+            tenant = self.owner.as_ref().map(|owner| owner.tenant.as_str()),
+            model = self.model.as_deref(),
+            status = self.status.as_u16(),
+            outcome = self.outcome.as_str(),
+            stream = self.stream.is_some(),
+            input_tokens = self.usage.map(|usage| usage.input_tokens),
+            output_tokens = self.usage.map(|usage| usage.output_tokens),
+            first_byte_ms = self.first_byte.map(|first| first.as_secs_f64() * 1e3),
+            total_ms = elapsed.as_secs_f64() * 1e3,
+            "request ended"
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! A chat request's way through the gateway, one step a module.
+//!
+//! authenticate → read → attempt → relay, tapping usage. [`handle`] is the way as a whole.
+
+mod answer;
+mod body;
+mod headers;
+mod read;
+mod tap;
+
+use axum::body::Body;
+use axum::response::Response;
+use bailian_wire::Dialect;
+use bytes::Bytes;
+use http::request::Parts;
+
+use self::headers::total_bytes;
+pub(crate) use self::headers::{presented_key, stamp};
+pub(crate) use self::tap::TokenCounts;
+use crate::errors::Refusal;
+use crate::metrics::Outcome;
+use crate::record::Record;
+use crate::upstream::UpstreamBody;
+use crate::worker::Worker;
+
+/// What can go wrong inside a request body, whichever stack it comes from.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves one chat request of `dialect`, from its head to the body of its answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future, or the body of the response, ends the upstream request at once.
+pub(crate) async fn handle<B>(
+    worker: Worker,
+    dialect: Dialect,
+    request: http::Request<B>,
+) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<BodyError>,
+{
+    let mut record = Record::begin(&worker.state, dialect);
+    let request_id = record.request_id;
+    let (head, body) = request.into_parts();
+    let mut response = match attempt(&worker, dialect, &head, body, &mut record).await {
+        Ok(answer) => answer::relay(answer, record).await,
+        Err(refusal) => {
+            record.status = refusal.status();
+            record.end_as(refusal.outcome());
+            refusal.to_response(dialect, request_id.as_str())
+        }
+    };
+    stamp(response.headers_mut(), request_id);
+    response
+}
+
+/// The way to the head of upstream's answer.
+async fn attempt<B>(
+    worker: &Worker,
+    dialect: Dialect,
+    head: &Parts,
+    body: B,
+    record: &mut Record,
+) -> Result<http::Response<UpstreamBody>, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<BodyError>,
+{
+    let state = &*worker.state;
+    let owner = presented_key(&head.headers).and_then(|key| state.keys.authenticate(key));
+    let Some(owner) = owner else {
+        body::discard(&head.headers, body, &state.limits).await;
+        return Err(Refusal::unauthenticated());
+    };
+    record.owner = Some(owner);
+    if total_bytes(&head.headers) > state.limits.max_header_bytes {
+        body::discard(&head.headers, body, &state.limits).await;
+        return Err(Refusal::headers_too_large(state.limits.max_header_bytes));
+    }
+    let bytes = body::receive(&head.headers, body, &state.limits, &state.timeouts).await?;
+    let demand = read::read(dialect, &head.headers, &bytes)?;
+    record.model = Some(demand.model);
+
+    let endpoint = state.account.chat_endpoint(dialect);
+    let mut request = http::Request::new(bytes);
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = endpoint.target(head.uri.query());
+    *request.headers_mut() = headers::to_upstream(&head.headers, &state.account, endpoint);
+    worker
+        .upstream
+        .send(&endpoint.origin, request)
+        .await
+        .map_err(|error| {
+            tracing::warn!(
+                request_id = record.request_id.as_str(),
+                error = %Chain(&error),
+                "no answer from upstream"
+            );
+            Refusal::upstream(&error)
+        })
+}
+
+impl Refusal {
+    /// Who is to blame, in the words of the metrics.
+    fn outcome(&self) -> Outcome {
+        if self.is_upstream_fault() {
+            Outcome::UpstreamLost
+        } else {
+            Outcome::Refused
+        }
+    }
+}
+
+/// An error with all its causes, on one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

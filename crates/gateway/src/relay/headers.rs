@@ -1,0 +1,183 @@
+//! Which header lines pass, in each direction. What is not named here stays behind.
+
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+};
+
+use crate::account::{Account, Endpoint};
+use crate::record::RequestId;
+
+/// The gateway's own id of a request, on every answer.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The model service's id of the request.
+const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-bailian-upstream-request-id");
+
+/// Asks proxies between client and gateway not to hold a stream back.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+const WORKSPACE: HeaderName = HeaderName::from_static("x-dashscope-workspace");
+
+/// Switches of a call (http-native.md §3.1, compat.md §1.3) and the client's own name. Neither the
+/// caller's credentials nor a workspace of its choice are among them: both are the account's.
+const TO_UPSTREAM: [&str; 12] = [
+    "accept",
+    "user-agent",
+    "x-dashscope-async",
+    "x-dashscope-cachecontrol",
+    "x-dashscope-datainspection",
+    "x-dashscope-encryptionkey",
+    "x-dashscope-ossresourceresolve",
+    "x-dashscope-plugin",
+    "x-dashscope-sdk-client",
+    "x-dashscope-sdk-session-id",
+    "x-dashscope-session-cache",
+    "x-dashscope-sse",
+];
+
+/// Facts about the answer (http-native.md §1.4). Internal ones (`x-dashscope-inner-…`, account and
+/// key ids), cookies and infrastructure stay behind.
+const TO_CLIENT: [&str; 11] = [
+    "content-encoding",
+    "content-type",
+    "req-arrive-time",
+    "req-cost-time",
+    "resp-start-time",
+    "retry-after",
+    "retry-after-ms",
+    "x-dashscope-call-gateway",
+    "x-dashscope-finished",
+    "x-dashscope-timeout",
+    "x-should-retry",
+];
+
+/// The bytes of all names and values together.
+pub(crate) fn total_bytes(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
+}
+
+/// What the caller presents as its key: `Authorization: Bearer` or `x-api-key`, exactly one.
+pub(crate) fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+    let mut api_keys = headers.get_all("x-api-key").iter();
+    match (authorizations.next(), api_keys.next()) {
+        (Some(value), None) if authorizations.next().is_none() => bearer(value.as_bytes()),
+        (None, Some(value)) if api_keys.next().is_none() => Some(value.as_bytes()),
+        _ => None,
+    }
+}
+
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = value.split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| key.trim_ascii())
+}
+
+/// The header lines of the upstream request.
+pub(super) fn to_upstream(from: &HeaderMap, account: &Account, endpoint: &Endpoint) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(HOST, endpoint.origin.host_header().clone());
+    for (name, value) in from {
+        if TO_UPSTREAM.contains(&name.as_str()) || account.forwards(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(authorization) = account.authorization() {
+        headers.insert(AUTHORIZATION, authorization);
+    }
+    if let Some(workspace) = &account.workspace {
+        headers.insert(WORKSPACE, workspace.clone());
+    }
+    headers
+}
+
+/// The header lines of the answer, from those of upstream's.
+pub(super) fn to_client(from: &HeaderMap, is_event_stream: bool) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    for (name, value) in from {
+        if TO_CLIENT.contains(&name.as_str()) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(id) = from.get(X_REQUEST_ID) {
+        headers.insert(UPSTREAM_REQUEST_ID, id.clone());
+    }
+    if is_event_stream {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    }
+    headers
+}
+
+/// Puts the gateway's request id on an answer.
+pub(crate) fn stamp(headers: &mut HeaderMap, request_id: RequestId) {
+    headers.insert(X_REQUEST_ID, request_id.to_header());
+}
+
+/// Whether the answer is a stream of events.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..17))
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn either_form_of_a_key_is_read() {
+        let authorization = map(&[("authorization", "bearer sk-1")]);
+        assert_eq!(presented_key(&authorization), Some(&b"sk-1"[..]));
+        assert_eq!(
+            presented_key(&map(&[("x-api-key", "sk-2")])),
+            Some(&b"sk-2"[..])
+        );
+    }
+
+    #[test]
+    fn two_keys_in_one_request_are_none() {
+        let mut twice = map(&[("authorization", "Bearer sk-1")]);
+        twice.append(AUTHORIZATION, HeaderValue::from_static("Bearer sk-2"));
+        let both = map(&[("authorization", "Bearer sk-1"), ("x-api-key", "sk-1")]);
+        let basic = map(&[("authorization", "Basic c2s6MQ==")]);
+        for headers in [twice, both, basic, HeaderMap::new()] {
+            assert_eq!(presented_key(&headers), None, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn internal_headers_and_cookies_of_upstream_stay_behind() {
+        let from = map(&[
+            ("content-type", "application/json"),
+            ("set-cookie", "acw_tc=1"),
+            ("x-dashscope-uid", "1"),
+            ("x-dashscope-apikeyid", "2"),
+            ("x-dashscope-inner-flow-control-meta", "{}"),
+            ("x-request-id", "up-1"),
+            ("location", "http://metadata/"),
+        ]);
+        let to = to_client(&from, false);
+        let mut names: Vec<&str> = to.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-type", "x-bailian-upstream-request-id"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Reads from a request body the few fields that policy needs; the bytes themselves travel on.
+
+use std::borrow::Cow;
+
+use bailian_wire::Dialect;
+use http::HeaderMap;
+use http::header::ACCEPT;
+use serde::Deserialize;
+
+use crate::errors::Refusal;
+
+/// What the gateway knows of a request beyond its bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// The model as the caller named it.
+    pub(crate) model: Box<str>,
+    /// Whether the answer comes as a stream of events.
+    pub(crate) stream: bool,
+}
+
+/// Members are matched by their exact name, and one that stands twice is refused: no other reader
+/// of these bytes can so see another model than the gateway did.
+#[derive(Deserialize)]
+struct OpenAiMembers<'a> {
+    #[serde(borrow, default)]
+    model: Option<Cow<'a, str>>,
+    #[serde(default)]
+    stream: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct NativeMembers<'a> {
+    #[serde(borrow, default)]
+    model: Option<Cow<'a, str>>,
+}
+
+/// The longest model name that is looked at, in bytes. The longest published one has 48.
+const MAX_MODEL_BYTES: usize = 256;
+
+/// Reads model and stream switch.
+///
+/// OpenAI requests say `stream` in the body; native ones in the headers (http-native.md §3.1).
+pub(crate) fn read(dialect: Dialect, headers: &HeaderMap, body: &[u8]) -> Result<Demand, Refusal> {
+    if body.is_empty() {
+        return Err(Refusal::invalid_request(
+            "The request body is empty; send a JSON object.",
+        ));
+    }
+    let (model, stream) = match dialect {
+        Dialect::Native => {
+            let members: NativeMembers<'_> = parse(body)?;
+            (members.model, wants_event_stream(headers))
+        }
+        _ => {
+            let members: OpenAiMembers<'_> = parse(body)?;
+            (members.model, members.stream.unwrap_or(false))
+        }
+    };
+    let model = model.filter(|name| !name.is_empty()).ok_or_else(|| {
+        Refusal::invalid_request("you must provide a model parameter.").with_param("model")
+    })?;
+    if model.len() > MAX_MODEL_BYTES || model.chars().any(char::is_control) {
+        let refusal = Refusal::invalid_request("The model parameter is not a model's name.");
+        return Err(refusal.with_param("model"));
+    }
+    Ok(Demand {
+        model: model.into(),
+        stream,
+    })
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        // serde's text names the place and the kinds, never the content.
+        Refusal::invalid_request(format!(
+            "Required body invalid, please check the request body format: {error}"
+        ))
+    })
+}
+
+/// `X-DashScope-SSE: enable`, or an `Accept` that asks for events, as most recorded requests do.
+fn wants_event_stream(headers: &HeaderMap) -> bool {
+    let switch = headers
+        .get("x-dashscope-sse")
+        .map(http::HeaderValue::as_bytes);
+    match switch {
+        Some(value) if value.eq_ignore_ascii_case(b"enable") => true,
+        Some(value) if value.eq_ignore_ascii_case(b"disable") => false,
+        _ => headers.get(ACCEPT).is_some_and(|accept| {
+            memchr::memmem::find(accept.as_bytes(), b"text/event-stream").is_some()
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn openai(body: &str) -> Result<Demand, Refusal> {
+        read(Dialect::OpenAi, &HeaderMap::new(), body.as_bytes())
+    }
+
+    #[test]
+    fn unknown_members_of_any_depth_are_passed_over() {
+        let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+        let body = format!(r#"{{"future":{deep},"model":"qwen-plus","stream":true}}"#);
+        let demand = openai(&body).unwrap();
+        assert_eq!((&*demand.model, demand.stream), ("qwen-plus", true));
+    }
+
+    #[test]
+    fn null_is_read_like_absent() {
+        assert!(!openai(r#"{"model":"m","stream":null}"#).unwrap().stream);
+        assert!(openai(r#"{"model":null}"#).is_err());
+    }
+
+    #[test]
+    fn escaped_model_names_are_unescaped() {
+        assert_eq!(
+            &*openai(r#"{"model":"qwen\u002dplus"}"#).unwrap().model,
+            "qwen-plus"
+        );
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_refused() {
+        let refusal = openai(r#"{"model":"cheap","model":"dear"}"#).unwrap_err();
+        assert!(
+            refusal.message().contains("duplicate field `model`"),
+            "{refusal:?}"
+        );
+    }
+
+    #[test]
+    fn bad_bodies_are_refused_with_the_place() {
+        for body in [
+            "",
+            "no json",
+            "[]",
+            "7",
+            r#"{"model":5}"#,
+            r#"{"model":"m","stream":"yes"}"#,
+            r#"{"model":"m"} trailing"#,
+            r#"{"model":"a\nb"}"#,
+            r#"{"model":""}"#,
+        ] {
+            let refusal = openai(body).unwrap_err();
+            assert_eq!(refusal.status(), http::StatusCode::BAD_REQUEST, "{body}");
+            assert!(!refusal.message().is_empty());
+        }
+        assert!(
+            openai("{\"model\":\n5}")
+                .unwrap_err()
+                .message()
+                .contains("line 2")
+        );
+    }
+
+    #[test]
+    fn native_requests_choose_streaming_by_header() {
+        let read_with = |name: &'static str, value: &'static str| {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                http::HeaderValue::from_static(value),
+            )]);
+            read(Dialect::Native, &headers, br#"{"model":"m","stream":true}"#)
+                .unwrap()
+                .stream
+        };
+        assert!(read_with("x-dashscope-sse", "enable"));
+        assert!(!read_with("x-dashscope-sse", "disable"));
+        assert!(read_with("accept", "text/event-stream"));
+        assert!(!read_with("accept", "application/json"));
+    }
+}

@@ -1,0 +1,185 @@
+//! Learns the usage of an answer from the bytes that pass, without holding them up.
+
+use bytes::Bytes;
+use memchr::{memchr, memmem, memrchr};
+use serde::Deserialize;
+
+/// A line of an event stream that is longer is not searched for usage.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// A plain answer that is longer is not searched for usage. The longest published output, 64 Ki
+/// tokens, is below half a megabyte.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Tokens that upstream reported, in the words of either dialect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct TokenCounts {
+    /// All input, cached input included.
+    #[serde(alias = "prompt_tokens", default, deserialize_with = "lenient")]
+    pub(crate) input_tokens: u64,
+    /// All output, thinking included.
+    #[serde(alias = "completion_tokens", default, deserialize_with = "lenient")]
+    pub(crate) output_tokens: u64,
+}
+
+/// `null`, a fraction or a word in place of a count is no reason to lose the other count.
+fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_u64().unwrap_or(0))
+}
+
+/// Follows an answer.
+#[derive(Debug)]
+pub(crate) enum Tap {
+    Events(EventTap),
+    Plain(PlainTap),
+}
+
+impl Tap {
+    /// A tap for an answer of that content type.
+    pub(crate) fn new(is_event_stream: bool) -> Self {
+        if is_event_stream {
+            Self::Events(EventTap::default())
+        } else {
+            Self::Plain(PlainTap::default())
+        }
+    }
+
+    /// Looks at the next piece.
+    pub(crate) fn feed(&mut self, piece: &Bytes) {
+        match self {
+            Self::Events(tap) => tap.feed(piece),
+            Self::Plain(tap) => tap.feed(piece),
+        }
+    }
+
+    /// What the answer said last of its usage.
+    pub(crate) fn usage(&self) -> Option<TokenCounts> {
+        match self {
+            Self::Events(tap) => tap.usage(),
+            Self::Plain(tap) => tap.usage(),
+        }
+    }
+
+    /// Whether what passed so far ends between two lines, so that an event may follow.
+    pub(crate) fn is_between_lines(&self) -> bool {
+        match self {
+            Self::Events(tap) => tap.partial.is_empty() && !tap.skipping,
+            Self::Plain(_) => false,
+        }
+    }
+}
+
+/// Follows an event stream. Usage is a running total in both dialects, so the last report counts;
+/// its line is kept as bytes and parsed once, at the end.
+#[derive(Debug, Default)]
+pub(crate) struct EventTap {
+    /// The line that the last piece left unfinished.
+    partial: Vec<u8>,
+    /// Inside a line that is too long to look at.
+    skipping: bool,
+    /// The last line that reported usage.
+    report: Vec<u8>,
+}
+
+impl EventTap {
+    fn feed(&mut self, piece: &[u8]) {
+        let mut piece = piece;
+        if self.skipping {
+            let Some(end) = memchr(b'\n', piece) else {
+                return;
+            };
+            self.skipping = false;
+            piece = &piece[end + 1..];
+        }
+        if !self.partial.is_empty() {
+            let end = memchr(b'\n', piece).map_or(piece.len(), |end| end + 1);
+            self.partial.extend_from_slice(&piece[..end]);
+            piece = &piece[end..];
+            if self.partial.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.partial);
+                self.search(&line);
+                self.partial = line;
+                self.partial.clear();
+            } else {
+                self.bound_partial();
+                return;
+            }
+        }
+        // A frame is written whole nearly always: then nothing is left over and nothing is copied
+        // but the line that reports usage.
+        let whole = memrchr(b'\n', piece).map_or(0, |last| last + 1);
+        self.search(&piece[..whole]);
+        if whole < piece.len() {
+            self.partial.extend_from_slice(&piece[whole..]);
+            self.bound_partial();
+        }
+    }
+
+    fn bound_partial(&mut self) {
+        if self.partial.len() > MAX_LINE_BYTES {
+            self.partial = Vec::new();
+            self.skipping = true;
+        }
+    }
+
+    /// Finds the last line that reports usage among whole lines.
+    fn search(&mut self, lines: &[u8]) {
+        let mut rest = lines;
+        while let Some(at) = memmem::rfind(rest, b"\"usage\":") {
+            let value = &rest[at + b"\"usage\":".len()..];
+            let value = value.trim_ascii_start();
+            if value.first() == Some(&b'{') {
+                let start = memrchr(b'\n', &rest[..at]).map_or(0, |before| before + 1);
+                let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |after| at + after);
+                self.report.clear();
+                self.report.extend_from_slice(&lines[start..end]);
+                return;
+            }
+            rest = &rest[..at];
+        }
+    }
+
+    fn usage(&self) -> Option<TokenCounts> {
+        let data = self.report.strip_prefix(b"data:")?;
+        usage_member(data)
+    }
+}
+
+/// Follows a plain answer. The pieces are shared with the connection, not copied.
+#[derive(Debug, Default)]
+pub(crate) struct PlainTap {
+    pieces: Vec<Bytes>,
+    length: usize,
+}
+
+impl PlainTap {
+    fn feed(&mut self, piece: &Bytes) {
+        self.length = self.length.saturating_add(piece.len());
+        if self.length <= MAX_ANSWER_BYTES {
+            self.pieces.push(piece.clone());
+        } else {
+            self.pieces = Vec::new();
+        }
+    }
+
+    fn usage(&self) -> Option<TokenCounts> {
+        match self.pieces.as_slice() {
+            [] => None,
+            [whole] => usage_member(whole),
+            pieces => usage_member(&pieces.concat()),
+        }
+    }
+}
+
+fn usage_member(json: &[u8]) -> Option<TokenCounts> {
+    #[derive(Deserialize)]
+    struct Answer {
+        usage: Option<TokenCounts>,
+    }
+    let answer: Answer = serde_json::from_slice(json.trim_ascii()).ok()?;
+    answer.usage
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use super::*;
+
+const NATIVE: &str = "id:1\nevent:result\n:HTTP_STATUS/200\n\
+    data:{\"output\":{\"text\":\"你\"},\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}\n\n\
+    id:2\nevent:result\n:HTTP_STATUS/200\n\
+    data:{\"output\":{\"text\":\"好\"},\"usage\":{\"input_tokens\":9,\"output_tokens\":2}}\n\n";
+
+const OPENAI: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a \\\"usage\\\":{ b\"}}],\"usage\":null}\n\n\
+    data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":null,\"total_tokens\":7}}\n\n\
+    data: [DONE]\n\n";
+
+fn tap_in_pieces(stream: &str, size: usize) -> Option<TokenCounts> {
+    let mut tap = Tap::new(true);
+    for piece in stream.as_bytes().chunks(size) {
+        tap.feed(&Bytes::copy_from_slice(piece));
+    }
+    tap.usage()
+}
+
+#[test]
+fn the_last_report_counts_however_the_stream_is_cut() {
+    for size in 1..=NATIVE.len() {
+        let usage = tap_in_pieces(NATIVE, size);
+        assert_eq!(
+            usage,
+            Some(TokenCounts {
+                input_tokens: 9,
+                output_tokens: 2
+            }),
+            "pieces of {size}"
+        );
+    }
+}
+
+#[test]
+fn openai_words_are_read_and_text_that_looks_like_usage_is_not() {
+    for size in 1..=OPENAI.len() {
+        let usage = tap_in_pieces(OPENAI, size);
+        assert_eq!(
+            usage,
+            Some(TokenCounts {
+                input_tokens: 7,
+                output_tokens: 0
+            }),
+            "pieces of {size}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_without_usage_reports_none() {
+    assert_eq!(
+        tap_in_pieces(
+            "data: {\"choices\":[],\"usage\":null}\n\ndata: [DONE]\n\n",
+            1024
+        ),
+        None
+    );
+}
+
+#[test]
+fn a_line_without_end_is_skipped_in_bounded_memory() {
+    let mut tap = EventTap::default();
+    for _ in 0..100 {
+        tap.feed(&[b'x'; 4096]);
+        assert!(tap.partial.capacity() <= 4 * MAX_LINE_BYTES);
+    }
+    tap.feed(b"\n");
+    tap.feed(b"data:{\"usage\":{\"input_tokens\":3}}\n");
+    assert_eq!(tap.usage().unwrap().input_tokens, 3);
+}
+
+#[test]
+fn a_plain_answer_is_read_whole() {
+    let mut tap = Tap::new(false);
+    for piece in [
+        r#"{"usage":{"prompt_tokens":5,"comp"#,
+        r#"letion_tokens":6},"choices":[]}"#,
+    ] {
+        tap.feed(&Bytes::from_static(piece.as_bytes()));
+    }
+    assert_eq!(
+        tap.usage(),
+        Some(TokenCounts {
+            input_tokens: 5,
+            output_tokens: 6
+        })
+    );
+}
+
+#[test]
+fn a_plain_answer_beyond_the_bound_is_let_through_unread() {
+    let mut tap = PlainTap::default();
+    let piece = Bytes::from(vec![b' '; 1024 * 1024]);
+    for _ in 0..8 {
+        tap.feed(&piece);
+    }
+    assert!(tap.pieces.is_empty());
+    assert_eq!(tap.usage(), None);
+}
+
+#[test]
+fn a_stream_knows_when_it_stands_between_lines() {
+    let mut tap = Tap::new(true);
+    assert!(tap.is_between_lines());
+    tap.feed(&Bytes::from_static(b"data: {\"a\""));
+    assert!(!tap.is_between_lines());
+    tap.feed(&Bytes::from_static(b":1}\n\n"));
+    assert!(tap.is_between_lines());
+}

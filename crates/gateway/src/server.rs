@@ -1,0 +1,163 @@
+//! The gateway as a product: one single-threaded runtime per core.
+//!
+//! Each runtime has its own listener on the same address (`SO_REUSEPORT`) and its own upstream
+//! connections, so that a request never changes core and no lock is shared on its way.
+
+mod connection;
+mod listener;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::gateway::Gateway;
+
+/// A gateway with its address bound. Requests are served once [`run`](Self::run) is called.
+#[derive(Debug)]
+pub struct Server {
+    gateway: Gateway,
+    listeners: Vec<std::net::TcpListener>,
+    address: SocketAddr,
+    max_connections: usize,
+    client_header: Duration,
+    drain: Duration,
+}
+
+/// Why a server cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The account's settings cannot be used.
+    #[error(transparent)]
+    Account(#[from] crate::AccountError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}; is another program there?")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A runtime could not be started.
+    #[error("cannot start a runtime thread")]
+    Runtime(#[source] io::Error),
+}
+
+/// Shared by the runtimes: how many client connections are open.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionBudget {
+    open: Arc<AtomicUsize>,
+    max: usize,
+}
+
+impl ConnectionBudget {
+    fn new(max: usize) -> Self {
+        Self {
+            open: Arc::default(),
+            max,
+        }
+    }
+
+    /// A place for one more connection, given back when dropped.
+    fn take(&self) -> Option<ConnectionPlace> {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        let place = ConnectionPlace(Arc::clone(&self.open));
+        (before < self.max).then_some(place)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ConnectionPlace(Arc<AtomicUsize>);
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Server {
+    /// Binds the address of the configuration, once per thread.
+    ///
+    /// # Errors
+    ///
+    /// When the account cannot be used or the address is taken.
+    pub fn bind(config: Config) -> Result<Self, ServerError> {
+        let (listen, threads) = (config.listen, config.threads);
+        let (limits, timeouts) = (config.limits, config.timeouts);
+        let gateway = Gateway::builder(config).build()?;
+        let bind = |address| {
+            listener::bind(address).map_err(|source| ServerError::Bind { address, source })
+        };
+        let first = bind(listen)?;
+        let address = first.local_addr().map_err(|source| ServerError::Bind {
+            address: listen,
+            source,
+        })?;
+        let mut listeners = vec![first];
+        for _ in 1..threads {
+            listeners.push(bind(address)?);
+        }
+        Ok(Self {
+            gateway,
+            listeners,
+            address,
+            max_connections: limits.max_connections,
+            client_header: timeouts.client_header,
+            drain: timeouts.drain,
+        })
+    }
+
+    /// Where it listens, with the port that was found.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The gateway that is served.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Serves until `shutdown` is ready, then lets open requests and streams end, for as long as
+    /// the configuration allows.
+    ///
+    /// # Errors
+    ///
+    /// When a runtime cannot be started.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future begins the shutdown, too, but waits for nothing.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let stop = CancellationToken::new();
+        let _stops_when_dropped = stop.clone().drop_guard();
+        let (alive, mut all_gone) = mpsc::channel::<()>(1);
+        let budget = ConnectionBudget::new(self.max_connections);
+        for (number, listener) in self.listeners.into_iter().enumerate() {
+            let worker = listener::Worker {
+                gateway: self.gateway.clone(),
+                budget: budget.clone(),
+                client_header: self.client_header,
+                drain: self.drain,
+                stop: stop.clone(),
+                alive: alive.clone(),
+            };
+            worker
+                .start(number, listener)
+                .map_err(ServerError::Runtime)?;
+        }
+        drop(alive);
+        shutdown.await;
+        tracing::info!("draining: open requests may end");
+        self.gateway.state().begin_drain();
+        stop.cancel();
+        // Every runtime has ended when the last sender is gone; nobody ever sends.
+        let _none = all_gone.recv().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! What all runtimes of a gateway share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::account::Account;
+use crate::clock::Clock;
+use crate::config::{Limits, Timeouts};
+use crate::keys::KeyStore;
+use crate::metrics::Metrics;
+use crate::models::ModelList;
+
+/// Shared between all runtimes; immutable but for counters and the drain flag.
+pub(crate) struct State {
+    pub(crate) account: Account,
+    pub(crate) keys: Arc<dyn KeyStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) metrics: Metrics,
+    pub(crate) models: ModelList,
+    pub(crate) draining: AtomicBool,
+}
+
+impl State {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// From now on `/readyz` asks load balancers to send nothing more.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("account", &self.account)
+            .field("keys", &self.keys)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,234 +1,294 @@
-//! Every recorded stream comes out as its expectation says, however its bytes are cut.
+//! Every stream under `fixtures/sse` gives the answer and the end that its `.expected.json` says,
+//! however its bytes are cut.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bailian_wire::chat::{ChatResponse, FinishReason};
 use bailian_wire::stream::{Accumulator, StreamDecoder, StreamError, StreamSurface};
 use serde_json::{Value, json};
 
+/// A stream and what is expected of it.
 struct Fixture {
     name: String,
     bytes: Vec<u8>,
     expected: Value,
 }
 
+/// What a decoder made of a stream.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    answer: ChatResponse,
+    error: Option<StreamError>,
+}
+
 fn fixtures() -> Vec<Fixture> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sse");
-    let mut fixtures = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let Some(name) = path.to_str().and_then(|path| path.strip_suffix(".sse")) else {
-            continue;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sse");
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sse"))
+        .collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let expected = std::fs::read(path.with_extension("expected.json")).unwrap();
+            Fixture {
+                name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+                bytes: std::fs::read(&path).unwrap(),
+                expected: serde_json::from_slice(&expected).unwrap(),
+            }
+        })
+        .collect()
+}
+
+impl Fixture {
+    fn decoder(&self) -> StreamDecoder {
+        let surface = match self.expected["kind"].as_str().unwrap() {
+            "native" | "native_multimodal" | "native_audio" | "app" => StreamSurface::Native,
+            "compat" => StreamSurface::OpenAiChat,
+            "anthropic" => StreamSurface::Anthropic,
+            "responses" => StreamSurface::Responses,
+            other => panic!("{}: unknown kind {other}", self.name),
         };
-        let expected = std::fs::read_to_string(format!("{name}.expected.json")).unwrap();
-        fixtures.push(Fixture {
-            name: path.file_name().unwrap().to_string_lossy().into_owned(),
-            bytes: std::fs::read(&path).unwrap(),
-            expected: serde_json::from_str(&expected).unwrap(),
-        });
+        let cumulative = self.expected["options"]["incremental_output"] == false;
+        StreamDecoder::new(surface).cumulative(cumulative)
     }
+
+    fn play<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+        let mut decoder = self.decoder();
+        let mut answer = Accumulator::new();
+        let mut error = None;
+        let mut take = |decoder: &mut StreamDecoder| {
+            while let Some(event) = decoder.next_event() {
+                assert!(error.is_none(), "{}: an event after the error", self.name);
+                match event {
+                    Ok(event) => answer.push(event),
+                    Err(problem) => error = Some(problem),
+                }
+            }
+        };
+        for piece in pieces {
+            decoder.feed(piece);
+            take(&mut decoder);
+        }
+        decoder.finish();
+        take(&mut decoder);
+        Outcome {
+            answer: answer.finish(),
+            error,
+        }
+    }
+
+    fn whole(&self) -> Outcome {
+        self.play([self.bytes.as_slice()])
+    }
+}
+
+#[test]
+fn every_stream_gives_the_expected_answer_and_end() {
+    let fixtures = fixtures();
     assert_eq!(fixtures.len(), 66);
-    fixtures.sort_by(|a, b| a.name.cmp(&b.name));
-    fixtures
+    for fixture in &fixtures {
+        let outcome = fixture.whole();
+        check_answer(fixture, &outcome.answer);
+        check_end(fixture, outcome.error.as_ref());
+    }
 }
 
-fn decoder(expected: &Value) -> StreamDecoder {
-    let surface = match expected["kind"].as_str().unwrap() {
-        "native" | "native_multimodal" | "native_audio" | "app" => StreamSurface::Native,
-        "compat" => StreamSurface::OpenAiChat,
-        "anthropic" => StreamSurface::Anthropic,
-        "responses" => StreamSurface::Responses,
-        other => panic!("unknown kind {other}"),
-    };
-    let cumulative = expected["options"]["incremental_output"] == false;
-    StreamDecoder::new(surface).cumulative(cumulative)
+#[test]
+fn single_bytes_give_the_same_as_the_whole() {
+    for fixture in fixtures() {
+        let outcome = fixture.play(fixture.bytes.chunks(1));
+        assert!(outcome == fixture.whole(), "{}", fixture.name);
+    }
 }
 
-/// Feeds the pieces and joins what comes out.
-fn run<'a>(
-    expected: &Value,
-    pieces: impl Iterator<Item = &'a [u8]>,
-) -> (ChatResponse, Option<StreamError>) {
-    let mut decoder = decoder(expected);
-    let mut answer = Accumulator::new();
-    let mut failure = None;
-    let mut drain = |decoder: &mut StreamDecoder| {
-        while let Some(event) = decoder.next_event() {
-            match event {
-                Ok(event) => answer.push(event),
-                Err(error) => failure = Some(error),
+#[test]
+fn random_cuts_give_the_same_as_the_whole() {
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    for fixture in fixtures() {
+        let whole = fixture.whole();
+        for _ in 0..20 {
+            let mut pieces = Vec::new();
+            let mut rest = fixture.bytes.as_slice();
+            while !rest.is_empty() {
+                let largest = if random.below(2) == 0 { 7 } else { 700 };
+                let (piece, after) = rest.split_at(random.below(largest + 1).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            assert!(fixture.play(pieces) == whole, "{}", fixture.name);
+        }
+    }
+}
+
+#[test]
+fn a_cut_at_any_offset_of_a_short_stream_gives_the_same_as_the_whole() {
+    for fixture in fixtures() {
+        if fixture.bytes.len() > 3000 {
+            continue;
+        }
+        let whole = fixture.whole();
+        for offset in 0..=fixture.bytes.len() {
+            let (before, after) = fixture.bytes.split_at(offset);
+            let outcome = fixture.play([before, after]);
+            assert!(outcome == whole, "{} cut at {offset}", fixture.name);
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_ends_early_never_passes_for_complete() {
+    for fixture in fixtures() {
+        if fixture.bytes.len() > 3000 || fixture.expected["complete"] == false {
+            continue;
+        }
+        // Two bytes may be the blank line that a complete stream can do without.
+        let finish = fixture.finish_offset();
+        for end in 0..finish {
+            let outcome = fixture.play([&fixture.bytes[..end]]);
+            assert!(
+                outcome.error.is_some(),
+                "{} cut at {end} of {} passed for complete",
+                fixture.name,
+                fixture.bytes.len(),
+            );
+        }
+    }
+}
+
+impl Fixture {
+    /// Where the JSON of the event with the finish reason ends.
+    fn finish_offset(&self) -> usize {
+        let mut decoder = self.decoder();
+        for (byte, at) in self.bytes.iter().zip(0..) {
+            decoder.feed(&[*byte]);
+            while decoder.next_event().is_some() {}
+            if decoder.is_complete() {
+                // The line ends before this byte do not belong to the JSON.
+                let before = &self.bytes[..at];
+                let line_ends = before
+                    .iter()
+                    .rev()
+                    .take_while(|byte| b"\r\n".contains(byte));
+                return at - line_ends.count();
             }
         }
-    };
-    for piece in pieces {
-        decoder.feed(piece);
-        drain(&mut decoder);
+        // Without the last blank line the event is complete at the end only.
+        self.bytes.trim_ascii_end().len()
     }
-    decoder.finish();
-    drain(&mut decoder);
-    (answer.finish(), failure)
 }
 
-fn check(fixture: &Fixture, how: &str, (answer, failure): (ChatResponse, Option<StreamError>)) {
-    let name = format!("{} ({how})", fixture.name);
-    let expected = &fixture.expected;
-    let assembled = &expected["assembled"];
-    let text = match &assembled["text"] {
-        Value::String(text) => text.clone(),
-        Value::Object(repeated) => repeated["repeat"]
-            .as_str()
-            .unwrap()
-            .repeat(usize::try_from(repeated["times"].as_u64().unwrap()).unwrap()),
-        _ => String::new(),
-    };
-    assert_eq!(answer.text(), text, "{name}: text");
-    assert_eq!(
-        answer.reasoning(),
-        assembled["reasoning"].as_str().unwrap_or_default(),
-        "{name}: reasoning"
-    );
-    let calls: Vec<Value> = answer
+fn check_answer(fixture: &Fixture, answer: &ChatResponse) {
+    let name = &fixture.name;
+    let assembled = fixture.expected["assembled"].as_object().unwrap();
+    for (member, expected) in assembled {
+        let got = match member.as_str() {
+            "text" => json!(answer.text()),
+            "reasoning" => json!(answer.reasoning()),
+            "tool_calls" => tool_calls(answer),
+            "finish_reason" => json!(answer.finish_reason()),
+            "stop_reason" => json!(answer.finish_reason().map(stop_reason)),
+            "usage" => answer
+                .usage
+                .as_ref()
+                .map_or(Value::Null, |usage| usage.raw.clone()),
+            "request_id" => json!(answer.request_id),
+            "id" => json!(answer.id),
+            "model" => json!(answer.model),
+            "search_info" => json!(answer.search_info),
+            "audio_base64" => json!(answer.audio),
+            "audio_url" => json!(answer.audio_url),
+            "tool_info" | "session_id" | "signature" | "status" => answer.extra[member].clone(),
+            other => panic!("{name}: nothing compares {other}"),
+        };
+        assert_eq!(got, spelled_out(expected), "{name}: {member}");
+    }
+    if let Some(choices) = fixture.expected["choices"].as_array() {
+        let got: Vec<Value> = answer
+            .choices
+            .iter()
+            .map(|choice| {
+                json!({
+                    "index": choice.index,
+                    "text": choice.message.text(),
+                    "finish_reason": choice.finish_reason,
+                })
+            })
+            .collect();
+        assert_eq!(&got, choices, "{name}: choices");
+    }
+}
+
+fn check_end(fixture: &Fixture, error: Option<&StreamError>) {
+    let name = &fixture.name;
+    let expected = &fixture.expected["error"];
+    match error {
+        None => {
+            assert!(expected.is_null(), "{name}: the error was missed");
+            assert_eq!(fixture.expected["complete"], true, "{name}");
+        }
+        Some(StreamError::Truncated) => {
+            assert!(expected.is_null(), "{name}: the error was missed");
+            assert_eq!(fixture.expected["complete"], false, "{name}");
+        }
+        Some(StreamError::Malformed { event, .. }) => {
+            assert_eq!(expected["message"], "malformed event", "{name}");
+            assert_eq!(*event, 3, "{name}");
+        }
+        Some(StreamError::Api(error)) => {
+            let code = error.code().or(error.error_type());
+            assert_eq!(json!(code), expected["code"], "{name}");
+            assert_eq!(json!(error.message()), expected["message"], "{name}");
+            assert_eq!(json!(error.request_id()), expected["request_id"], "{name}");
+            if !expected["status"].is_null() {
+                assert_eq!(json!(error.status()), expected["status"], "{name}");
+            }
+        }
+        Some(other) => panic!("{name}: {other}"),
+    }
+}
+
+fn tool_calls(answer: &ChatResponse) -> Value {
+    answer
         .tool_calls()
         .iter()
-        .map(|call| json!({ "id": call.id, "name": call.function.name, "arguments": call.function.arguments }))
-        .collect();
-    let expected_calls = assembled["tool_calls"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    assert_eq!(calls, expected_calls, "{name}: tool calls");
-    check_members(&name, assembled, &answer);
-    if let Some(choices) = expected["choices"].as_array() {
-        for (choice, expected) in answer.choices.iter().zip(choices) {
-            assert_eq!(Some(choice.index), expected["index"].as_u64(), "{name}");
-            assert_eq!(
-                Some(choice.message.text().as_str()),
-                expected["text"].as_str(),
-                "{name}"
-            );
-        }
-        assert_eq!(answer.choices.len(), choices.len(), "{name}: choices");
-    }
-    check_end(&name, expected, failure);
+        .map(|call| {
+            json!({
+                "id": call.id,
+                "name": call.function.name,
+                "arguments": call.function.arguments,
+            })
+        })
+        .collect()
 }
 
-fn check_members(name: &str, assembled: &Value, answer: &ChatResponse) {
-    let finish = answer.finish_reason().map(FinishReason::as_str);
-    let expected_finish = match (&assembled["finish_reason"], &assembled["stop_reason"]) {
-        (Value::String(reason), _) => Some(reason.as_str()),
-        (_, Value::String(reason)) => Some(match reason.as_str() {
-            "end_turn" => "stop",
-            "tool_use" => "tool_calls",
-            other => other,
-        }),
-        _ if assembled["status"] == "completed" => Some("stop"),
-        _ => None,
-    };
-    assert_eq!(finish, expected_finish, "{name}: finish reason");
-    let usage = answer
-        .usage
-        .as_ref()
-        .map_or(Value::Null, |usage| usage.raw.clone());
-    assert_eq!(usage, assembled["usage"], "{name}: usage");
-    for (member, found) in [
-        ("request_id", &answer.request_id),
-        ("id", &answer.id),
-        ("model", &answer.model),
-        ("audio_base64", &answer.audio),
-        ("audio_url", &answer.audio_url),
-    ] {
-        if let Some(expected) = assembled[member].as_str() {
-            assert_eq!(found.as_deref(), Some(expected), "{name}: {member}");
-        }
-    }
-    if !assembled["search_info"].is_null() {
-        assert_eq!(
-            answer.search_info.as_ref(),
-            Some(&assembled["search_info"]),
-            "{name}"
-        );
+fn stop_reason(reason: &FinishReason) -> &str {
+    match reason {
+        FinishReason::Stop => "end_turn",
+        FinishReason::Length => "max_tokens",
+        FinishReason::ToolCalls => "tool_use",
+        other => other.as_str(),
     }
 }
 
-fn check_end(name: &str, expected: &Value, failure: Option<StreamError>) {
-    let complete = expected["complete"] == true;
-    match (&expected["error"], failure) {
-        (Value::Null, None) => assert!(complete, "{name}: an incomplete stream went unnoticed"),
-        (Value::Null, Some(StreamError::Truncated)) => assert!(!complete, "{name}: was complete"),
-        (Value::Object(error), Some(StreamError::Api(api))) => {
-            let code = api.code().or(api.error_type());
-            assert_eq!(code, error["code"].as_str(), "{name}: code");
-            assert_eq!(
-                Some(api.message()),
-                error["message"].as_str(),
-                "{name}: message"
-            );
-            if let Some(status) = error["status"].as_u64() {
-                assert_eq!(u64::from(api.status()), status, "{name}: status");
-            }
-            assert_eq!(
-                api.request_id(),
-                error["request_id"].as_str(),
-                "{name}: request id"
-            );
-        }
-        (Value::Object(error), Some(StreamError::Malformed { .. })) => {
-            assert_eq!(error["message"], "malformed event", "{name}");
-        }
-        (expected, found) => panic!("{name}: expected {expected}, found {found:?}"),
+/// Long texts are written as `{repeat, times}`.
+fn spelled_out(expected: &Value) -> Value {
+    match (expected["repeat"].as_str(), expected["times"].as_u64()) {
+        (Some(text), Some(times)) => json!(text.repeat(usize::try_from(times).unwrap())),
+        _ => expected.clone(),
     }
 }
 
-#[test]
-fn streams_fed_whole_come_out_as_expected() {
-    for fixture in fixtures() {
-        check(
-            &fixture,
-            "whole",
-            run(&fixture.expected, [fixture.bytes.as_slice()].into_iter()),
-        );
-    }
-}
+/// A small generator: the same cuts in every run.
+struct Random(u64);
 
-#[test]
-fn streams_fed_byte_by_byte_come_out_as_expected() {
-    for fixture in fixtures() {
-        check(
-            &fixture,
-            "bytes",
-            run(&fixture.expected, fixture.bytes.chunks(1)),
-        );
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % limit
     }
-}
-
-#[test]
-fn streams_cut_at_random_places_come_out_as_expected() {
-    for fixture in fixtures() {
-        for seed in 1..=16u64 {
-            let pieces = random_pieces(&fixture.bytes, seed);
-            check(
-                &fixture,
-                &format!("seed {seed}"),
-                run(&fixture.expected, pieces.into_iter()),
-            );
-        }
-    }
-}
-
-/// Cuts at places that depend on the seed only: mostly small pieces, some large.
-fn random_pieces(bytes: &[u8], seed: u64) -> Vec<&[u8]> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mut pieces = Vec::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let longest = if state.is_multiple_of(5) { 4096 } else { 23 };
-        let size = usize::try_from(state % longest).unwrap() + 1;
-        let (piece, after) = rest.split_at(size.min(rest.len()));
-        pieces.push(piece);
-        rest = after;
-    }
-    pieces
 }

@@ -103,14 +103,13 @@ fn candidates(
         let http = entry.surface == Surface::Http;
         (message, status, is_default, http)
     };
-    let mut best: Option<(&'static ErrorEntry, (usize, bool, bool, bool))> = None;
-    for entry in table.entries().iter().filter(|entry| admits(entry)) {
-        let rank = rank(entry);
-        if best.is_none_or(|(_, highest)| rank > highest) {
-            best = Some((entry, rank));
-        }
-    }
-    best.map(|(entry, _)| entry)
+    // Reversed, so that of equals the one that the catalogue names first is taken.
+    table
+        .entries()
+        .iter()
+        .rev()
+        .filter(|entry| admits(entry))
+        .max_by_key(|entry| rank(entry))
 }
 
 fn is_code_of(entry: &ErrorEntry, signals: &Signals<'_>) -> bool {
@@ -132,15 +131,14 @@ fn is_code_of(entry: &ErrorEntry, signals: &Signals<'_>) -> bool {
 /// An entry whose documented message this is, when the code says nothing.
 fn by_message(table: &'static ErrorTable, signals: &Signals<'_>) -> Option<&'static ErrorEntry> {
     const WORTH_TRUSTING: usize = 12;
-    let found = candidates(table, signals, |entry| {
+    candidates(table, signals, |entry| {
         let right_kind = signals.status.is_none_or(|status| {
             entry.status == Some(status)
                 || entry.also_status.contains(&status)
                 || signals.code.is_none_or(is_vague)
         });
         right_kind && match_length(entry, signals.message) >= WORTH_TRUSTING
-    });
-    found
+    })
 }
 
 /// Codes that say no more than the status does.

@@ -135,7 +135,10 @@ fn every_body_shape_gives_code_message_and_request_id() {
         assert_eq!(error.class(), ErrorClass::RateLimitRequests, "{body}");
         assert_eq!(error.native_code(), Some("Throttling.RateQuota"), "{body}");
         assert_eq!(error.request_id(), Some("r-1"), "{body}");
-        assert!(error.message().contains("requests"), "{body}");
+        assert!(
+            error.message().to_lowercase().contains("requests"),
+            "{body}"
+        );
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod accumulate;
 mod anthropic;
+mod base64;
 mod delta;
 mod frames;
 mod responses;
@@ -25,7 +26,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use crate::chat::ChatEvent;
+use crate::chat::{ChatEvent, Extra};
 use crate::error::{ApiError, parse_error_event};
 use crate::sse::{DEFAULT_MAX_EVENT_BYTES, SseDecoder, SseError, SseEvent};
 
@@ -83,6 +84,9 @@ pub struct StreamDecoder {
     started: bool,
     delta: delta::DeltaState,
     anthropic: anthropic::AnthropicState,
+    responses: responses::ResponsesState,
+    /// The members without an event of their own, as last delivered.
+    extra: Extra,
 }
 
 impl StreamDecoder {
@@ -98,6 +102,8 @@ impl StreamDecoder {
             started: false,
             delta: delta::DeltaState::default(),
             anthropic: anthropic::AnthropicState::default(),
+            responses: responses::ResponsesState::default(),
+            extra: Extra::new(),
         }
     }
 
@@ -221,6 +227,18 @@ impl StreamDecoder {
             event: self.frames,
             problem,
         }
+    }
+
+    /// Delivers a member without an event of its own, once for each value.
+    fn extra(&mut self, name: &str, value: &Value) {
+        if self.extra.get(name) == Some(value) {
+            return;
+        }
+        self.extra.insert(name.to_owned(), value.clone());
+        self.events.push_back(ChatEvent::Extra {
+            name: name.to_owned(),
+            value: value.clone(),
+        });
     }
 
     fn start(

@@ -1,6 +1,12 @@
 //! Every stream under `fixtures/sse` gives the answer and the end that its `.expected.json` says,
 //! however its bytes are cut.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot prepare itself fails"
+)]
+
 use std::path::{Path, PathBuf};
 
 use bailian_wire::chat::{ChatResponse, FinishReason};
@@ -109,7 +115,7 @@ fn random_cuts_give_the_same_as_the_whole() {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     for fixture in fixtures() {
         let whole = fixture.whole();
-        for _ in 0..20 {
+        for _ in 0..8 {
             let mut pieces = Vec::new();
             let mut rest = fixture.bytes.as_slice();
             while !rest.is_empty() {
@@ -126,7 +132,7 @@ fn random_cuts_give_the_same_as_the_whole() {
 #[test]
 fn a_cut_at_any_offset_of_a_short_stream_gives_the_same_as_the_whole() {
     for fixture in fixtures() {
-        if fixture.bytes.len() > 3000 {
+        if fixture.bytes.len() > 700 && !fixture.name.contains("utf8") {
             continue;
         }
         let whole = fixture.whole();
@@ -141,12 +147,10 @@ fn a_cut_at_any_offset_of_a_short_stream_gives_the_same_as_the_whole() {
 #[test]
 fn a_stream_that_ends_early_never_passes_for_complete() {
     for fixture in fixtures() {
-        if fixture.bytes.len() > 3000 || fixture.expected["complete"] == false {
+        if fixture.bytes.len() > 1400 || fixture.expected["complete"] == false {
             continue;
         }
-        // Two bytes may be the blank line that a complete stream can do without.
-        let finish = fixture.finish_offset();
-        for end in 0..finish {
+        for end in 0..fixture.finish_offset() {
             let outcome = fixture.play([&fixture.bytes[..end]]);
             assert!(
                 outcome.error.is_some(),
@@ -166,13 +170,8 @@ impl Fixture {
             decoder.feed(&[*byte]);
             while decoder.next_event().is_some() {}
             if decoder.is_complete() {
-                // The line ends before this byte do not belong to the JSON.
-                let before = &self.bytes[..at];
-                let line_ends = before
-                    .iter()
-                    .rev()
-                    .take_while(|byte| b"\r\n".contains(byte));
-                return at - line_ends.count();
+                let close = self.bytes[..at].iter().rposition(|byte| *byte == b'}');
+                return close.map_or(0, |close| close + 1);
             }
         }
         // Without the last blank line the event is complete at the end only.

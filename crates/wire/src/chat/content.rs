@@ -29,9 +29,7 @@ impl Content {
     pub fn has_media(&self) -> bool {
         match self {
             Self::Text(_) => false,
-            Self::Parts(parts) => parts
-                .iter()
-                .any(|part| matches!(part, ContentPart::Media(_))),
+            Self::Parts(parts) => parts.iter().any(ContentPart::is_media),
         }
     }
 
@@ -154,6 +152,21 @@ impl ContentPart {
             Self::Other(_) => {}
         }
         self
+    }
+
+    /// Whether it is a picture, sound or video, in either protocol's form.
+    pub fn is_media(&self) -> bool {
+        match self {
+            Self::Text { .. } => false,
+            Self::Media(_) => true,
+            // Native parts are named by their key and have no `type`.
+            Self::Other(value) => {
+                value.get("type").is_none()
+                    && ["image", "audio", "video"]
+                        .iter()
+                        .any(|name| value.get(name).is_some())
+            }
+        }
     }
 
     /// The text of a text part.

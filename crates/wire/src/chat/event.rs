@@ -74,6 +74,14 @@ pub enum ChatEvent {
         /// Why.
         reason: FinishReason,
     },
+    /// A member of the answer that has no event of its own: `tool_info`, an application's
+    /// `session_id`, the `signature` of a thinking block. The last one of a name counts.
+    Extra {
+        /// Its name on the wire.
+        name: String,
+        /// What it says.
+        value: Value,
+    },
     /// A frame that this version has no event for, as received.
     Unknown(Value),
 }

@@ -169,6 +169,9 @@ pub enum ResponseFormat {
         /// The schema and its name.
         json_schema: JsonSchema,
     },
+    /// A form that this version does not know, sent as it is.
+    #[serde(untagged)]
+    Other(Value),
 }
 
 /// A JSON schema that an answer must fit.

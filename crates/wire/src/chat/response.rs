@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Message, Role, ToolCall, Usage};
+use super::{Extra, Message, Role, ToolCall, Usage};
 
 /// A complete answer, the same whichever protocol and whether it was streamed or not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub struct ChatResponse {
     pub audio: Option<String>,
     /// Where the whole spoken output can be fetched for a day.
     pub audio_url: Option<String>,
+    /// Members of the answer that have no field here, such as `tool_info`, an application's
+    /// `session_id`, or the `signature` of a thinking block.
+    #[serde(skip_serializing_if = "Extra::is_empty", default)]
+    pub extra: Extra,
     /// The answer as received; for a stream, `null`.
     #[serde(skip_serializing_if = "Value::is_null", default)]
     pub raw: Value,

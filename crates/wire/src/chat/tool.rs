@@ -1,6 +1,6 @@
 //! Functions that a model may call, and its calls.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::Extra;
@@ -100,10 +100,14 @@ impl ToolChoice {
 #[non_exhaustive]
 pub struct ToolCall {
     /// What a tool message refers to.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_text")]
     pub id: String,
     /// Always `function` today.
-    #[serde(rename = "type", default = "function")]
+    #[serde(
+        rename = "type",
+        default = "function",
+        deserialize_with = "lenient_kind"
+    )]
     pub kind: String,
     /// Its place among the calls of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,10 +125,10 @@ pub struct ToolCall {
 #[non_exhaustive]
 pub struct FunctionCall {
     /// Which function.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_text")]
     pub name: String,
     /// The arguments as JSON text. A model can get it wrong, or be cut off: parse with care.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient_text")]
     pub arguments: String,
     /// Further members.
     #[serde(flatten)]
@@ -163,4 +167,39 @@ impl ToolCall {
 
 fn function() -> String {
     "function".to_owned()
+}
+
+/// A text; `null` is an empty one, and some servers write the arguments as an object.
+fn lenient_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Option::<Value>::deserialize(deserializer)? {
+        None => String::new(),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+    })
+}
+
+fn lenient_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(function))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_members_of_a_call_are_absent_ones() {
+        let call = json!({
+            "id": null, "type": null, "index": null,
+            "function": { "name": "f", "arguments": null },
+        });
+        let call: ToolCall = serde_json::from_value(call).unwrap();
+        assert_eq!(call, ToolCall::function("", "f", ""));
+    }
+
+    #[test]
+    fn arguments_given_as_an_object_become_text() {
+        let call = json!({ "id": "a", "function": { "name": "f", "arguments": { "x": 1 } } });
+        let call: ToolCall = serde_json::from_value(call).unwrap();
+        assert_eq!(call.function.arguments, r#"{"x":1}"#);
+    }
 }

@@ -59,6 +59,35 @@ impl<'a> NativeFrame<'a> {
         says_something.then_some(info)
     }
 
+    /// Members of `output` that have no reader here, such as `tool_info`, `session_id` or
+    /// `model_name`.
+    pub fn extra(self) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        const READ: [&str; 10] = [
+            "audio",
+            "choices",
+            "finish_reason",
+            "fininshed",
+            "fininshed_reason",
+            "finished",
+            "finished_reason",
+            "message",
+            "search_info",
+            "text",
+        ];
+        self.output()
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| !READ.contains(&name.as_str()) && !value.is_null())
+    }
+
+    /// What qwen-deep-research found or cites in this step, if this frame says anything of it.
+    pub fn deep_research(self) -> Option<&'a Value> {
+        self.output()
+            .pointer("/message/extra/deep_research")
+            .filter(|found| found.as_object().is_some_and(|found| !found.is_empty()))
+    }
+
     /// Base64 sound of a speech model.
     pub fn audio(self) -> Option<&'a str> {
         self.output()
@@ -95,10 +124,15 @@ impl<'a> NativeFrame<'a> {
         }
         if output.is_object() {
             // `result_format: text`, applications, speech: one choice without a message.
+            // qwen-deep-research has a message without a choice, and misspells its end (§5.8).
+            let ends = ["finish_reason", "fininshed_reason", "finished_reason"];
             return vec![NativeChoice {
                 index: 0,
-                message: output,
-                finish_reason: output.get("finish_reason").and_then(Value::as_str),
+                message: output
+                    .get("message")
+                    .filter(|message| message.is_object())
+                    .unwrap_or(output),
+                finish_reason: ends.iter().find_map(|name| output.get(*name)?.as_str()),
                 logprobs: None,
             }];
         }
@@ -109,6 +143,9 @@ impl<'a> NativeFrame<'a> {
 impl<'a> NativeChoice<'a> {
     /// The text; parts joined.
     pub fn text(self) -> String {
+        if self.is_research_step() {
+            return String::new();
+        }
         match self
             .message
             .get("content")
@@ -125,10 +162,24 @@ impl<'a> NativeChoice<'a> {
 
     /// The thinking.
     pub fn reasoning(self) -> &'a str {
+        let name = if self.is_research_step() {
+            "content"
+        } else {
+            "reasoning_content"
+        };
         self.message
-            .get("reasoning_content")
+            .get(name)
             .and_then(Value::as_str)
             .unwrap_or_default()
+    }
+
+    /// Whether the message tells how a deep research goes on, not what it found: a kind of
+    /// thinking.
+    fn is_research_step(self) -> bool {
+        self.message
+            .get("phase")
+            .and_then(Value::as_str)
+            .is_some_and(|phase| phase != "answer")
     }
 
     /// The tool calls, or pieces of them.
@@ -190,6 +241,10 @@ pub fn decode_response(answer: Value) -> ChatResponse {
         search_info: frame.search_info().cloned(),
         audio: frame.audio().map(str::to_owned),
         audio_url: frame.audio_url().map(str::to_owned),
+        extra: frame
+            .extra()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
         raw: answer,
         ..ChatResponse::default()
     }
@@ -212,6 +267,34 @@ mod tests {
         assert_eq!(call.arguments().unwrap()["location"], "浙江省杭州市");
         assert_eq!(response.finish_reason(), Some(&FinishReason::Stop));
         assert_eq!(response.usage.unwrap().total_tokens, 219);
+    }
+
+    #[test]
+    fn members_without_a_field_are_kept() {
+        let response = decode_response(json!({"output":{"text":"hi","finish_reason":"stop",
+            "session_id":"s-1","thoughts":null,"search_info":{"search_results":[]}}}));
+        assert_eq!(
+            Value::Object(response.extra),
+            json!({ "session_id": "s-1" })
+        );
+        assert_eq!(response.search_info, None);
+    }
+
+    #[test]
+    fn the_steps_of_a_deep_research_are_thinking_and_its_answer_is_text() {
+        let frame = |phase: &str, end: &str| {
+            decode_response(
+                json!({"output":{"message":{"phase":phase,"role":"assistant",
+                "content":"本研究","extra":{"deep_research":{}},"status":"typing"},
+                "fininshed":end!="null","fininshed_reason":end}}),
+            )
+        };
+        let step = frame("ResearchPlanning", "null");
+        assert_eq!((step.text().as_str(), step.reasoning()), ("", "本研究"));
+        assert_eq!((step.finish_reason(), step.extra.len()), (None, 0));
+        let answer = frame("answer", "stop");
+        assert_eq!((answer.text().as_str(), answer.reasoning()), ("本研究", ""));
+        assert_eq!(answer.finish_reason(), Some(&FinishReason::Stop));
     }
 
     #[test]

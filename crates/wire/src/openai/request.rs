@@ -31,6 +31,8 @@ pub fn encode_request(request: &ChatRequest, stream: bool) -> Value {
         };
         body.insert("stream_options".to_owned(), json!(options));
     } else {
+        // A request that was read from a streaming body may hold it among its extra members.
+        body.remove("stream");
         body.remove("stream_options");
     }
     Value::Object(body)
@@ -54,6 +56,8 @@ mod tests {
                 "top_a": 1,
             })
         );
+        let read = request.clone().parameter("stream", true);
+        assert!(encode_request(&read, false).get("stream").is_none());
         let request = request.stream_options(StreamOptions::include_usage(false));
         assert_eq!(
             encode_request(&request, true)["stream_options"]["include_usage"],

@@ -166,9 +166,8 @@ pub fn decode_response(answer: Value) -> ChatResponse {
         created: frame.created(),
         choices,
         usage: frame.usage(),
-        search_info: None,
         audio,
-        audio_url: None,
         raw: answer,
+        ..ChatResponse::default()
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use memchr::memchr2;
 
 /// The largest event by default, in bytes. Inline sound and pictures arrive as one line.
 pub const DEFAULT_MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// How many comments an event keeps: heartbeats of a long silence must not pile up.
+const KEPT_COMMENTS: usize = 8;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +23,8 @@ pub struct SseEvent {
     pub status: Option<u16>,
     /// The `data` lines, joined with line feeds.
     pub data: String,
-    /// Comments, without their colon, in order; heartbeats for instance.
+    /// The last few comments before and in the event, without their colon, in order; heartbeats
+    /// for instance.
     pub comments: Vec<String>,
 }
 
@@ -28,6 +32,17 @@ impl SseEvent {
     /// The event's name; `message` when it has none.
     pub fn name(&self) -> &str {
         self.event.as_deref().unwrap_or("message")
+    }
+
+    fn take_comment(&mut self, comment: &str) {
+        if let Some(status) = comment.strip_prefix("HTTP_STATUS/") {
+            self.status = status.trim().parse().ok().or(self.status);
+            return;
+        }
+        if self.comments.len() == KEPT_COMMENTS {
+            self.comments.remove(0);
+        }
+        self.comments.push(comment.to_owned());
     }
 }
 
@@ -117,7 +132,7 @@ impl SseDecoder {
                 return Ok(());
             }
             if self.buffer.starts_with(MARK) {
-                drop(self.buffer.split_to(MARK.len()));
+                self.buffer.advance(MARK.len());
             }
             self.at_start = false;
         }
@@ -137,43 +152,63 @@ impl SseDecoder {
         self.ready.pop_front()
     }
 
-    /// Ends the stream: an event that lacks its blank line, even its line end, is delivered if its
-    /// data is complete JSON, since it may carry the finish reason. `Ok(true)` says that something
-    /// unfinished was left over and dropped: the stream was cut.
+    /// Ends the stream: an event that lacks its blank line is delivered, since it may carry the
+    /// finish reason. Where the stream stops inside a line, that needs the data to be complete
+    /// JSON. `Ok(true)` says that something unfinished was left over and dropped: the stream was
+    /// cut.
     ///
     /// # Errors
     ///
-    /// When what is left is not UTF-8 but ends in the middle of a character, that counts as cut;
-    /// other invalid bytes are an error.
+    /// When what is left is not UTF-8. A character that was cut at the end is no error but a cut.
     pub fn finish(&mut self) -> Result<bool, SseError> {
         self.at_start = false;
-        let rest = self.buffer.split();
-        self.scanned = 0;
-        let mut cut = false;
-        if !rest.is_empty() {
-            match std::str::from_utf8(&rest) {
-                Ok(line) if is_complete(line) => self.take_line(&rest)?,
-                Ok(_) => cut = true,
-                Err(error) if error.error_len().is_none() => cut = true,
-                Err(_) => {
-                    return Err(SseError::NotUtf8 {
-                        event: self.dispatched + 1,
-                    });
-                }
-            }
+        // Of a CR LF, only the first may have been looked at.
+        if self.after_cr && self.buffer.first() == Some(&b'\n') {
+            self.buffer.advance(1);
         }
-        if !cut {
+        self.after_cr = false;
+        self.scanned = 0;
+        let rest = self.buffer.split();
+        let cut = match std::str::from_utf8(&rest) {
+            Ok("") => false,
+            Ok(line) if self.completes(line) => {
+                self.take_line(&rest)?;
+                false
+            }
+            Ok(_) => true,
+            Err(error) if error.error_len().is_none() => true,
+            Err(_) => {
+                return Err(SseError::NotUtf8 {
+                    event: self.dispatched + 1,
+                });
+            }
+        };
+        // A cut in a line after the data does not make the data any less complete.
+        let keep = !cut || (!rest.starts_with(b"data") && is_complete(&self.pending.event.data));
+        if keep {
             self.dispatch();
         }
         self.pending = Pending::default();
         Ok(cut)
     }
 
+    /// Whether a last line without its end can be believed: it makes the data complete.
+    fn completes(&self, line: &str) -> bool {
+        let Some(value) = line.strip_prefix("data:") else {
+            return false;
+        };
+        if self.pending.has_data {
+            is_complete(&format!("{}\n{value}", self.pending.event.data))
+        } else {
+            is_complete(value)
+        }
+    }
+
     fn next_line(&mut self) -> Option<BytesMut> {
         if self.after_cr {
             match self.buffer.first() {
                 None => return None,
-                Some(b'\n') => drop(self.buffer.split_to(1)),
+                Some(b'\n') => self.buffer.advance(1),
                 Some(_) => {}
             }
             self.after_cr = false;
@@ -209,7 +244,9 @@ impl SseDecoder {
         if field == "id" && self.pending.has_data {
             self.dispatch();
         }
-        self.pending.bytes += line.len() + 1;
+        if !field.is_empty() {
+            self.pending.bytes += line.len() + 1;
+        }
         if self.pending.bytes > self.max_event_bytes {
             return Err(SseError::TooLarge {
                 limit: self.max_event_bytes,
@@ -217,10 +254,7 @@ impl SseDecoder {
         }
         let event = &mut self.pending.event;
         match field {
-            "" => match value.strip_prefix("HTTP_STATUS/") {
-                Some(status) => event.status = status.trim().parse().ok().or(event.status),
-                None => event.comments.push(value.to_owned()),
-            },
+            "" => event.take_comment(value),
             "data" => {
                 if self.pending.has_data {
                     event.data.push('\n');
@@ -242,8 +276,7 @@ impl SseDecoder {
         if !self.pending.has_data {
             let comments = std::mem::take(&mut self.pending.event.comments);
             self.pending = Pending::default();
-            // Heartbeats of a long silence must not pile up.
-            self.pending.event.comments = comments.into_iter().rev().take(8).rev().collect();
+            self.pending.event.comments = comments;
             return;
         }
         let pending = std::mem::take(&mut self.pending);
@@ -252,13 +285,8 @@ impl SseDecoder {
     }
 }
 
-/// Whether an unended last line can be believed: a data line of complete JSON, or another field.
-fn is_complete(line: &str) -> bool {
-    match line.strip_prefix("data:") {
-        Some(data) => {
-            let data = data.trim();
-            data == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok()
-        }
-        None => false,
-    }
+/// Whether data is all there: JSON, or the end mark.
+fn is_complete(data: &str) -> bool {
+    let data = data.trim();
+    data == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok()
 }

@@ -1,5 +1,6 @@
 //! Joins events into the answer that the same call without streaming would have given.
 
+use super::base64;
 use crate::chat::{ChatEvent, ChatResponse, Choice, Content, FunctionCall, Logprobs, ToolCall};
 
 /// Joins the events of one stream.
@@ -59,7 +60,7 @@ impl Accumulator {
                 call.function.arguments.push_str(&arguments);
             }
             ChatEvent::AudioDelta { data, .. } => {
-                response.audio.get_or_insert_default().push_str(&data);
+                base64::append(response.audio.get_or_insert_default(), &data);
             }
             ChatEvent::AudioUrl(url) => response.audio_url = Some(url),
             ChatEvent::Logprobs { choice, logprobs } => {
@@ -73,6 +74,7 @@ impl Accumulator {
             ChatEvent::Finished { choice, reason } => {
                 response.choice_mut(choice).finish_reason = Some(reason);
             }
+            ChatEvent::Extra { name, value } => drop(response.extra.insert(name, value)),
             ChatEvent::Unknown(_) => {}
         }
     }

@@ -56,6 +56,9 @@ impl StreamDecoder {
                 .map(str::to_owned)
         };
         let kind = piece("type").unwrap_or_default();
+        if kind == "signature_delta" {
+            self.extra("signature", &event["delta"]["signature"]);
+        }
         let delta = match kind.as_str() {
             "text_delta" => piece("text").map(|text| ChatEvent::TextDelta { choice: 0, text }),
             "thinking_delta" => {
@@ -68,7 +71,6 @@ impl StreamDecoder {
                 name: None,
                 arguments,
             }),
-            // The signature belongs to no canonical field.
             _ => None,
         };
         self.events.extend(delta);

@@ -154,12 +154,16 @@ fn increment(cumulative: bool, delivered: &mut String, text: &str) -> String {
     if text.len() <= delivered.len() {
         return String::new();
     }
+    if let Some(new) = text.strip_prefix(delivered.as_str()) {
+        delivered.push_str(new);
+        return new.to_owned();
+    }
     let common = delivered
         .bytes()
         .zip(text.bytes())
         .take_while(|(old, new)| old == new)
         .count();
-    // The seam must not cut a character; for text that only grows, it never does.
+    // A rewritten text cannot be taken back; the seam must not cut a character.
     let common = text.floor_char_boundary(common);
     let new = text[common..].to_owned();
     text.clone_into(delivered);

@@ -15,6 +15,12 @@ impl StreamDecoder {
         if let Some(info) = frame.search_info() {
             self.events.push_back(ChatEvent::SearchInfo(info.clone()));
         }
+        for (name, value) in frame.extra() {
+            self.extra(name, value);
+        }
+        if let Some(found) = frame.deep_research() {
+            self.extra("deep_research", found);
+        }
         let choices = frame.choices();
         let says_nothing = choices.is_empty() && frame.usage().is_none();
         for choice in choices {

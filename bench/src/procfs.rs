@@ -1,0 +1,159 @@
+//! CPU time and memory of a process and its children, as Linux counts them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// Linux reports `/proc/PID/stat` times in hundredths of a second on every architecture.
+const TICK: Duration = Duration::from_millis(10);
+
+/// CPU time that a process tree has used so far.
+#[derive(Clone, Debug)]
+pub(crate) struct CpuTime {
+    /// Per thread, precise, but gone with the thread.
+    threads: BTreeMap<u32, Duration>,
+    /// Per process, coarse, including threads that have ended.
+    processes: Duration,
+}
+
+impl CpuTime {
+    pub(crate) fn of_tree(root: u32) -> anyhow::Result<Self> {
+        let mut threads = BTreeMap::new();
+        let mut ticks = 0;
+        for process in tree(root)? {
+            for entry in fs::read_dir(format!("/proc/{process}/task"))? {
+                let entry = entry?;
+                // A thread may end while it is looked at.
+                if let Ok(text) = fs::read_to_string(entry.path().join("schedstat")) {
+                    let thread = entry.file_name().to_string_lossy().parse()?;
+                    let spent = text.split(' ').next().context("an empty schedstat")?;
+                    threads.insert(thread, Duration::from_nanos(spent.parse()?));
+                }
+            }
+            ticks += stat(process)?.ticks;
+        }
+        Ok(Self {
+            threads,
+            processes: TICK * u32::try_from(ticks)?,
+        })
+    }
+
+    pub(crate) fn since(&self, earlier: &Self) -> Duration {
+        let all_there = earlier
+            .threads
+            .keys()
+            .all(|thread| self.threads.contains_key(thread));
+        if all_there && !earlier.threads.is_empty() {
+            let total = |time: &Self| time.threads.values().sum::<Duration>();
+            total(self).saturating_sub(total(earlier))
+        } else {
+            self.processes.saturating_sub(earlier.processes)
+        }
+    }
+}
+
+/// Memory of a process tree, in KiB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// Resident set size.
+    pub(crate) resident: u64,
+    /// Proportional set size: pages shared between processes counted once.
+    pub(crate) proportional: u64,
+}
+
+impl Memory {
+    pub(crate) fn of_tree(root: u32) -> anyhow::Result<Self> {
+        let mut memory = Self {
+            resident: 0,
+            proportional: 0,
+        };
+        for process in tree(root)? {
+            let path = format!("/proc/{process}/smaps_rollup");
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+            memory.resident += kib(&text, "Rss:")?;
+            memory.proportional += kib(&text, "Pss:")?;
+        }
+        Ok(memory)
+    }
+}
+
+fn kib(text: &str, name: &str) -> anyhow::Result<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"))
+        .with_context(|| format!("smaps_rollup has no {name}"))?
+        .parse()
+        .context("a size that is not a number")
+}
+
+struct Stat {
+    parent: u32,
+    /// User and system time of the whole process.
+    ticks: u64,
+}
+
+fn stat(process: u32) -> anyhow::Result<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{process}/stat"))?)
+}
+
+fn parse_stat(text: &str) -> anyhow::Result<Stat> {
+    // The name may hold spaces and parentheses; the fields after it may not.
+    let (_, fields) = text.rsplit_once(") ").context("a stat without name")?;
+    let field = |index: usize| {
+        fields
+            .split(' ')
+            .nth(index)
+            .context("a stat with too few fields")
+    };
+    Ok(Stat {
+        parent: field(1)?.parse()?,
+        ticks: field(11)?.parse::<u64>()? + field(12)?.parse::<u64>()?,
+    })
+}
+
+/// The process and all its descendants.
+fn tree(root: u32) -> anyhow::Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").context("this needs Linux's /proc")? {
+        let name = entry?.file_name();
+        if let Some(process) = name.to_str().and_then(|name| name.parse().ok())
+            && let Ok(stat) = stat(process)
+        {
+            parents.push((process, stat.parent));
+        }
+    }
+    let mut tree = vec![root];
+    let mut index = 0;
+    while let Some(&parent) = tree.get(index) {
+        tree.extend(
+            parents
+                .iter()
+                .filter(|(_, other)| *other == parent)
+                .map(|(process, _)| *process),
+        );
+        index += 1;
+    }
+    Ok(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_with_an_odd_name_is_read() {
+        let text = "12 (a b) c) S 7 12 12 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 1 0 5 0 0";
+        let stat = parse_stat(text).unwrap();
+        assert_eq!((stat.parent, stat.ticks), (7, 42));
+    }
+
+    #[test]
+    fn this_process_has_memory_and_cpu_time() {
+        let process = std::process::id();
+        assert!(Memory::of_tree(process).unwrap().resident > 0);
+        let earlier = CpuTime::of_tree(process).unwrap();
+        let later = CpuTime::of_tree(process).unwrap();
+        assert!(later.since(&earlier) < Duration::from_mins(1));
+    }
+}

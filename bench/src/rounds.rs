@@ -1,0 +1,242 @@
+//! One run: every measurement on every target in turn, several rounds of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::harness::{Bench, Cores, Running};
+use crate::load::{HoldOutcome, RequestsOutcome, StreamsOutcome};
+use crate::procfs::Memory;
+use crate::report::{self, Figures};
+use crate::target::{Selection, Target};
+
+/// How long a proxy is left alone before its memory is read, so that buffers can be given back.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Frames that a held stream gets before it falls silent.
+const HELD_FRAMES: usize = 3;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    cores: Cores,
+    #[command(flatten)]
+    amounts: Amounts,
+    /// Rounds; the report has their medians.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Where to write all figures; a bare name goes to bench/results/.
+    #[arg(long, default_value = "latest.json")]
+    json: PathBuf,
+}
+
+/// How much of everything, the same for every target.
+#[derive(Clone, Copy, Debug, Args, Serialize)]
+struct Amounts {
+    /// Requests for the CPU time per request.
+    #[arg(long, default_value_t = 20_000)]
+    requests: usize,
+    /// Streams one after the other on each of 50 connections, for the CPU time per frame.
+    #[arg(long, default_value_t = 4)]
+    stream_repeats: usize,
+    /// Frames of each of these streams.
+    #[arg(long, default_value_t = 100)]
+    frames: usize,
+    /// Milliseconds between two frames of a stream.
+    #[arg(long, default_value_t = 4)]
+    gap_ms: u64,
+    /// Streams held open for the memory per stream; 0 leaves this out.
+    #[arg(long, default_value_t = 1000)]
+    held_streams: usize,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    options.cores.check()?;
+    if cfg!(debug_assertions) {
+        eprintln!("built without optimisation: the load and the relay are slow; use --release");
+    }
+    let targets = options.selection.targets()?;
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let bench = Bench::start(options.cores, folder.path())?;
+    let mut rounds = Vec::new();
+    for round in 0..options.rounds {
+        eprintln!("round {} of {}", round + 1, options.rounds);
+        rounds.push(measure_all(&bench, &targets, options.amounts, round)?);
+    }
+    let report = report::Report::new(&targets, &options.cores, &options.amounts, &rounds);
+    print!("{report}");
+    let path = report.write(&options.json)?;
+    println!("\nall figures: {}", path.display());
+    Ok(())
+}
+
+type Measurement = fn(&Bench<'_>, &Running<'_>, Amounts, &mut Figures) -> anyhow::Result<()>;
+
+/// One round: all targets up at once, each measurement on each of them before the next one,
+/// so that what is compared was measured within seconds.
+fn measure_all(
+    bench: &Bench<'_>,
+    targets: &[Target],
+    amounts: Amounts,
+    round: usize,
+) -> anyhow::Result<Vec<Figures>> {
+    let mut running = targets
+        .iter()
+        .map(|target| bench.start_target(target))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut figures: Vec<Figures> = targets.iter().map(|_| Figures::default()).collect();
+    // Nobody is always the first one after a pause.
+    let order: Vec<usize> = (0..targets.len())
+        .map(|index| (index + round) % targets.len())
+        .collect();
+    let measurements: [Measurement; 5] = [
+        request_cost,
+        frame_cost,
+        latency_alone,
+        latency_among_others,
+        first_frame,
+    ];
+    for measurement in measurements {
+        for &index in &order {
+            measurement(bench, &running[index], amounts, &mut figures[index])
+                .with_context(|| format!("measuring {}", targets[index].name))?;
+        }
+    }
+    running.clear();
+    if amounts.held_streams > 0 {
+        for &index in &order {
+            memory(bench, &targets[index], amounts, &mut figures[index])
+                .with_context(|| format!("holding streams at {}", targets[index].name))?;
+        }
+    }
+    Ok(figures)
+}
+
+fn request_cost(
+    bench: &Bench<'_>,
+    running: &Running<'_>,
+    amounts: Amounts,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let earlier = running.cpu_time()?;
+    let arguments = format!("requests --count {}", amounts.requests);
+    let outcome: RequestsOutcome = bench.load(running, &arguments)?;
+    if let Some(spent) = running.cpu_since(earlier)? {
+        figures.cpu_us_per_request = Some(micros(spent) / outcome.requests as f64);
+        figures.busy_at_saturation = Some(spent.as_secs_f64() / outcome.seconds);
+    }
+    figures.requests_per_second = outcome.requests as f64 / outcome.seconds;
+    Ok(())
+}
+
+fn frame_cost(
+    bench: &Bench<'_>,
+    running: &Running<'_>,
+    amounts: Amounts,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let earlier = running.cpu_time()?;
+    let arguments = format!(
+        "streams --repeat {} --frames {} --gap-ms {}",
+        amounts.stream_repeats, amounts.frames, amounts.gap_ms
+    );
+    let outcome: StreamsOutcome = bench.load(running, &arguments)?;
+    if let Some(spent) = running.cpu_since(earlier)? {
+        figures.cpu_us_per_frame = Some(micros(spent) / outcome.frames as f64);
+    }
+    figures.frames_received = outcome.frames;
+    figures.frames_per_read = outcome.frames as f64 / outcome.reads as f64;
+    figures.first_frame_among_50_us = outcome.first_frame_us;
+    Ok(())
+}
+
+fn latency_alone(
+    bench: &Bench<'_>,
+    running: &Running<'_>,
+    _: Amounts,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let outcome: RequestsOutcome = bench.load(running, "requests --connections 1 --count 4000")?;
+    figures.latency_alone_us = outcome.latency_us;
+    Ok(())
+}
+
+fn latency_among_others(
+    bench: &Bench<'_>,
+    running: &Running<'_>,
+    _: Amounts,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let outcome: RequestsOutcome = bench.load(running, "requests --count 6000 --rate 3000")?;
+    figures.latency_among_32_us = outcome.latency_us;
+    Ok(())
+}
+
+fn first_frame(
+    bench: &Bench<'_>,
+    running: &Running<'_>,
+    _: Amounts,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let outcome: StreamsOutcome = bench.load(
+        running,
+        "streams --connections 1 --repeat 400 --frames 3 --gap-ms 1",
+    )?;
+    figures.first_frame_us = outcome.first_frame_us;
+    Ok(())
+}
+
+/// Memory per open stream, of a proxy that has done nothing but its warm-up.
+fn memory(
+    bench: &Bench<'_>,
+    target: &Target,
+    amounts: Amounts,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    if !target.is_proxy() {
+        return Ok(());
+    }
+    let running = bench.start_target(target)?;
+    let Some(server) = &running.server else {
+        return Ok(());
+    };
+    std::thread::sleep(SETTLE);
+    let idle = Memory::of_tree(server.id())?;
+    let streams = amounts.held_streams;
+    let arguments = format!("hold --streams {streams} --frames {HELD_FRAMES}");
+    let mut held = bench.load_process(&running, &arguments)?;
+    let mut output = std::io::BufReader::new(held.stdout.take().context("no output")?);
+    let opened: HoldOutcome = read_line(&mut output)?;
+    std::thread::sleep(SETTLE);
+    let open = Memory::of_tree(server.id())?;
+    drop(held.stdin.take());
+    let still_open: HoldOutcome = read_line(&mut output)?;
+    held.wait()?;
+    ensure!(
+        (opened.open, still_open.open) == (streams, streams),
+        "{streams} streams were asked for, {} opened, {} were still open",
+        opened.open,
+        still_open.open
+    );
+    let per_stream = |open: u64, idle: u64| (open as f64 - idle as f64) / streams as f64;
+    figures.kib_per_stream = Some(per_stream(open.resident, idle.resident));
+    figures.proportional_kib_per_stream = Some(per_stream(open.proportional, idle.proportional));
+    figures.idle_kib = Some(idle.resident as f64);
+    Ok(())
+}
+
+fn read_line<T: DeserializeOwned>(output: &mut impl std::io::BufRead) -> anyhow::Result<T> {
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    serde_json::from_str(&line).context("the load failed")
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}

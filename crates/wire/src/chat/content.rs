@@ -169,6 +169,11 @@ impl ContentPart {
         }
     }
 
+    /// Whether it is of a kind that this version does not know and that says its type.
+    pub(crate) fn is_typed(&self) -> bool {
+        matches!(self, Self::Other(value) if value.get("type").is_some())
+    }
+
     /// The text of a text part.
     pub fn text(&self) -> Option<&str> {
         match self {

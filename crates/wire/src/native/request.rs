@@ -60,13 +60,22 @@ fn encode_message(message: &Message, multimodal: bool) -> Value {
         (Some(Content::Parts(parts)), true) => {
             Some(parts.iter().map(encode_multimodal_part).collect())
         }
-        // Text models take OpenAI-style text parts too, which carry `cache_control`.
-        (Some(Content::Parts(parts)), false) => serde_json::to_value(parts).ok(),
+        (Some(Content::Parts(parts)), false) => Some(encode_text_parts(parts)),
     };
     if let (Some(object), Some(content)) = (value.as_object_mut(), content) {
         object.insert("content".to_owned(), content);
     }
     value
+}
+
+/// Parts for a text model: a lone plain text is a string, which every model takes. Beside a part
+/// of a newer kind, such as `doc_url`, texts say their type as it does (§5.9).
+fn encode_text_parts(parts: &[ContentPart]) -> Value {
+    match parts {
+        [ContentPart::Text { text, extra }] if extra.is_empty() => json!(text),
+        _ if parts.iter().any(ContentPart::is_typed) => json!(parts),
+        _ => parts.iter().map(encode_multimodal_part).collect(),
+    }
 }
 
 fn encode_multimodal_part(part: &ContentPart) -> Value {
@@ -129,6 +138,28 @@ mod tests {
         assert_eq!(
             encode_request(&request, false, true)["input"]["messages"][0]["content"],
             json!([{ "image": "https://e/a.png", "min_pixels": 3136 }, { "text": "?" }])
+        );
+    }
+
+    #[test]
+    fn text_models_get_text_unless_a_part_says_more() {
+        let content_for = |parts: Vec<ContentPart>| {
+            let request = ChatRequest::new("qwen-plus", [Message::user(parts)]);
+            encode_request(&request, false, false)["input"]["messages"][0]["content"].clone()
+        };
+        assert_eq!(content_for(vec![ContentPart::new_text("hi")]), "hi");
+        let cached = ContentPart::new_text("long").with("cache_control", json!({"type": "x"}));
+        assert_eq!(
+            content_for(vec![cached, ContentPart::new_text("q")]),
+            json!([{ "text": "long", "cache_control": { "type": "x" } }, { "text": "q" }])
+        );
+        let document = json!({ "type": "doc_url", "doc_url": ["https://e/a.pdf"] });
+        assert_eq!(
+            content_for(vec![
+                ContentPart::new_text("q"),
+                ContentPart::Other(document.clone())
+            ]),
+            json!([{ "type": "text", "text": "q" }, document])
         );
     }
 

@@ -6,7 +6,8 @@ use crate::chat::{ChatRequest, StreamOptions};
 
 /// The OpenAI-compatible body of `request` (compat.md §2).
 ///
-/// A stream asks for its usage unless the caller chose otherwise. `result_format` and
+/// A stream asks for its usage unless the caller chose otherwise; with `StreamOptions::default()`
+/// nothing is asked for. `result_format` and
 /// `incremental_output` belong to the other protocol and are left out.
 pub fn encode_request(request: &ChatRequest, stream: bool) -> Value {
     let Ok(Value::Object(mut body)) = serde_json::to_value(request) else {
@@ -25,11 +26,17 @@ pub fn encode_request(request: &ChatRequest, stream: bool) -> Value {
     }
     if stream {
         body.insert("stream".to_owned(), Value::Bool(true));
-        let options = match &request.stream_options {
-            Some(options) => options.clone(),
-            None => StreamOptions::include_usage(true),
-        };
-        body.insert("stream_options".to_owned(), json!(options));
+        match &request.stream_options {
+            // No options at all: the caller wants the service's own default.
+            Some(options) if *options == StreamOptions::default() => {
+                body.remove("stream_options");
+            }
+            Some(_) => {}
+            None => {
+                let options = json!(StreamOptions::include_usage(true));
+                body.insert("stream_options".to_owned(), options);
+            }
+        }
     } else {
         // A request that was read from a streaming body may hold it among its extra members.
         body.remove("stream");

@@ -51,9 +51,24 @@ def direct(driver_type, target):
     return driver_type(target.direct())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def fast(target):
+    """Lets the simulator answer at once instead of at a model's speed."""
+    if target.simulator_url:
+        Simulator(target.simulator_url).configure({"speed": None})
+
+
 @pytest.fixture
 def simulator(target):
     """The simulator's control interface, with an empty journal."""
     simulator = Simulator(target.simulator_url)
     simulator.reset()
     return simulator
+
+
+@pytest.fixture
+def slow(simulator):
+    """Lets the simulator take seconds for an answer, so that a caller can leave before its end."""
+    simulator.configure({"speed": {"tokens_per_second": 20}})
+    yield
+    simulator.configure({"speed": None})

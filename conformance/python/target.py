@@ -70,6 +70,10 @@ class Simulator:
     def reset(self):
         self._call("POST", "/__sim/reset")
 
+    def configure(self, settings):
+        """Changes these settings; ``None`` resets one."""
+        self._call("PUT", "/__sim/config", settings)
+
     def wait_for(self, wanted, seconds: float = 10.0):
         """The first journal entry for which ``wanted`` is true."""
         deadline = time.monotonic() + seconds
@@ -81,8 +85,10 @@ class Simulator:
             assert time.monotonic() < deadline, f"no such journal entry in {entries}"
             time.sleep(0.01)
 
-    def _call(self, method, path):
-        request = urllib.request.Request(self._url + path, method=method)
+    def _call(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, method=method, data=data)
+        request.add_header("content-type", "application/json")
         with urllib.request.urlopen(request, timeout=10) as response:
             body = response.read()
         return json.loads(body) if body else None

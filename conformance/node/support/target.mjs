@@ -2,9 +2,12 @@
 
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import OpenAI from "openai";
 
 const env = process.env;
+
+/** The client under test: `openai`, or an older line of it. */
+export const { default: OpenAI } = await import(env.CONFORMANCE_NODE_PACKAGE ?? "openai");
+
 export const kind = env.CONFORMANCE_TARGET;
 assert.ok(kind, "CONFORMANCE_TARGET is not set; run this through `cargo xtask test`");
 export const simulated = kind !== "live";
@@ -33,8 +36,12 @@ export function troubled(trouble, options = {}) {
   return client(url, env.CONFORMANCE_TROUBLED_KEY, options);
 }
 
-async function control(method, path) {
-  const response = await fetch(env.CONFORMANCE_SIMULATOR_URL + path, { method });
+async function control(method, path, settings) {
+  const response = await fetch(env.CONFORMANCE_SIMULATOR_URL + path, {
+    method,
+    headers: { "content-type": "application/json" },
+    body: settings && JSON.stringify(settings),
+  });
   assert.ok(response.ok, `${method} ${path}: ${response.status}`);
   const body = await response.text();
   return body ? JSON.parse(body) : null;
@@ -43,6 +50,8 @@ async function control(method, path) {
 export const simulator = {
   reset: () => control("POST", "/__sim/reset"),
   journal: () => control("GET", "/__sim/journal"),
+  /** Changes these settings; `null` resets one. */
+  configure: (settings) => control("PUT", "/__sim/config", settings),
   /** The first journal entry for which `wanted` is true. */
   async waitFor(wanted, milliseconds = 10_000) {
     const deadline = Date.now() + milliseconds;

@@ -1,7 +1,7 @@
 // What a caller gets from a chat with the `openai` client for Node.
 
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 
 import { MODEL, chat, content, stream, user } from "../support/ask.mjs";
 import { client, direct, simulated, simulator } from "../support/target.mjs";
@@ -43,6 +43,11 @@ const schema = {
 };
 
 const through = client();
+
+before(async () => {
+  // At once instead of at a model's speed.
+  if (simulated) await simulator.configure({ speed: null });
+});
 
 for (const [way, ask] of Object.entries({ chat, stream })) {
   describe(way, () => {
@@ -162,16 +167,18 @@ if (simulated) {
 
   test("a caller that leaves ends the work upstream", async () => {
     await simulator.reset();
-    const chunks = await through.chat.completions.create({
-      model: MODEL,
-      messages: LONG,
-      stream: true,
-    });
-    for await (const chunk of chunks) {
-      assert.ok(chunk.id);
-      break;
+    await simulator.configure({ speed: { tokens_per_second: 20 } });
+    try {
+      const messages = LONG;
+      const chunks = await through.chat.completions.create({ model: MODEL, messages, stream: true });
+      for await (const chunk of chunks) {
+        assert.ok(chunk.id);
+        break;
+      }
+      const entry = await simulator.waitFor((entry) => entry.model === MODEL);
+      assert.notEqual(entry.client_left_ms ?? null, null);
+    } finally {
+      await simulator.configure({ speed: null });
     }
-    const entry = await simulator.waitFor((entry) => entry.model === MODEL);
-    assert.notEqual(entry.client_left_ms ?? null, null);
   });
 }

@@ -2,10 +2,9 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import OpenAI from "openai";
 
 import { chat, stream, user } from "../support/ask.mjs";
-import { client, simulated, simulator, troubled } from "../support/target.mjs";
+import { OpenAI, client, simulated, simulator, troubled } from "../support/target.mjs";
 
 const QUESTION = user("用一句话介绍杭州。");
 

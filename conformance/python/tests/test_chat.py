@@ -210,7 +210,8 @@ def test_several_answers_are_what_upstream_gave(driver, direct, way):
 
 
 @pytest.mark.simulated
+@pytest.mark.usefixtures("slow")
 def test_a_caller_that_leaves_ends_the_work_upstream(driver, simulator):
-    driver.abandon(LONG, model=MODEL, temperature=0.5)
+    driver.abandon(LONG, model=MODEL)
     entry = simulator.wait_for(lambda entry: entry["model"] == MODEL)
     assert entry["client_left_ms"] is not None

@@ -37,6 +37,12 @@ const PYTHON: [&str; 4] = [
     "openai-1.109.1",
 ];
 
+/// Names and packages of the Node clients, as `conformance/node/package.json` has them.
+pub(super) const NODE: [(&str, &str); 2] = [
+    ("openai-node-7.57.0", "openai"),
+    ("openai-node-6.49.0", "openai-6"),
+];
+
 impl Clients {
     /// Installs what is not installed yet.
     pub(super) fn set_up(folder: &Path) -> anyhow::Result<Self> {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::clients::{Clients, PythonClient};
+use super::clients::{self, Clients, PythonClient};
 use super::counts::{self, Counts, Report};
 use super::processes::{self, Process};
 use crate::lines;
@@ -57,8 +57,10 @@ fn run_all(clients: &Clients, target: &str, settings: &Settings, report: &mut Re
         let name = format!("{} -> {target}", client.name);
         super::record(report, &name, || python(clients, client, target, settings));
     }
-    let name = format!("openai-node -> {target}");
-    super::record(report, &name, || node(clients, settings));
+    for (name, package) in clients::NODE {
+        let name = format!("{name} -> {target}");
+        super::record(report, &name, || node(clients, package, settings));
+    }
 }
 
 fn python(
@@ -82,15 +84,18 @@ fn python(
     counts.checked(status)
 }
 
-fn node(clients: &Clients, settings: &Settings) -> anyhow::Result<Counts> {
+fn node(clients: &Clients, package: &str, settings: &Settings) -> anyhow::Result<Counts> {
     let mut counts = Counts::default();
     let mut command = Command::new("node");
     command.current_dir(clients.folder.join("node")).args([
         "--test",
         "--test-reporter=tap",
+        // One journal counts what all files do, so they take turns.
+        "--test-concurrency=1",
         "test/",
     ]);
-    let status = lines::run_observed(isolated(&mut command, settings), |line| {
+    isolated(&mut command, settings).env("CONFORMANCE_NODE_PACKAGE", package);
+    let status = lines::run_observed(&mut command, |line| {
         counts += counts::of_node(line);
     })?;
     counts.checked(status)

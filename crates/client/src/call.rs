@@ -29,6 +29,17 @@ pub(crate) struct Settings {
     pub(crate) deadline: Option<Instant>,
 }
 
+/// The attempts of one call. The caller makes each attempt between [`may_send`](Self::may_send)
+/// and [`failed`](Self::failed) or [`succeeded`](Self::succeeded), with everything in it that may
+/// be repeated and nothing else.
+#[derive(Debug)]
+pub(crate) struct Course<'a> {
+    shared: &'a Arc<Shared>,
+    settings: &'a Settings,
+    attempts: Vec<Attempt>,
+    waited: Duration,
+}
+
 /// Why an attempt failed, with what decides whether there is another one.
 #[derive(Debug)]
 pub(crate) struct AttemptFailure {
@@ -104,52 +115,65 @@ impl Settings {
     }
 }
 
-// === the loop ===
+// === impl Course ===
 
-/// Runs attempts until one succeeds or there is no point in another.
-///
-/// `attempt` is called once per try and must do everything that may be repeated, and nothing else.
-///
-/// # Cancel safety
-/// Dropping the future drops the attempt in flight and gives back its place in the own limits.
-pub(crate) async fn run<T>(
-    client: &Client,
-    settings: &Settings,
-    mut attempt: impl AsyncFnMut() -> Result<T, AttemptFailure>,
-) -> Result<(T, Vec<Attempt>), Error> {
-    let shared = &client.shared;
-    let mut attempts: Vec<Attempt> = Vec::new();
-    let mut waited = Duration::ZERO;
-    loop {
-        if let Err(error) = wait_for_own_limits(shared, settings).await {
-            return Err(Error::Timeout(Box::new(Failed::new(error, attempts))));
+impl<'a> Course<'a> {
+    /// Before the first attempt.
+    pub(crate) fn new(client: &'a Client, settings: &'a Settings) -> Self {
+        Self {
+            shared: &client.shared,
+            settings,
+            attempts: Vec::new(),
+            waited: Duration::ZERO,
         }
-        let failure = match attempt().await {
-            Ok(value) => {
-                shared.budget.deposit_success(Instant::now().into_std());
-                attempts.push(Attempt {
-                    outcome: Outcome::Answered,
-                    possibly_billed: false,
-                    request_id: None,
-                    waited,
-                });
-                return Ok((value, attempts));
-            }
-            Err(failure) => failure,
-        };
-        let retries = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-        attempts.push(failure.as_attempt(waited));
-        let Some(pause) = next_pause(shared, settings, &failure, retries) else {
-            return Err(failure.into_error(attempts));
+    }
+
+    /// Waits until the client's own limits let the next attempt go.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the place in the limits back.
+    pub(crate) async fn may_send(&mut self) -> Result<(), Error> {
+        wait_for_own_limits(self.shared, self.settings)
+            .await
+            .map_err(|error| {
+                let attempts = std::mem::take(&mut self.attempts);
+                Error::Timeout(Box::new(Failed::new(error, attempts)))
+            })
+    }
+
+    /// Notes that the attempt succeeded, and returns all attempts.
+    pub(crate) fn succeeded(mut self, request_id: Option<String>) -> Vec<Attempt> {
+        self.shared
+            .budget
+            .deposit_success(Instant::now().into_std());
+        self.attempts.push(Attempt {
+            outcome: Outcome::Answered,
+            possibly_billed: false,
+            request_id,
+            waited: self.waited,
+        });
+        self.attempts
+    }
+
+    /// Notes that the attempt failed, and waits out the pause before the next one.
+    ///
+    /// # Errors
+    /// The failure, when there is no point in another attempt.
+    pub(crate) async fn failed(&mut self, failure: AttemptFailure) -> Result<(), Error> {
+        let retries = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        self.attempts.push(failure.as_attempt(self.waited));
+        let Some(pause) = next_pause(self.shared, self.settings, &failure, retries) else {
+            return Err(failure.into_error(std::mem::take(&mut self.attempts)));
         };
         tracing::debug!(
-            attempt = attempts.len(),
+            attempt = self.attempts.len(),
             pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             request_id = failure.request_id.as_deref(),
             "request failed and is sent again"
         );
         tokio::time::sleep(pause).await;
-        waited = pause;
+        self.waited = pause;
+        Ok(())
     }
 }
 

@@ -119,6 +119,3 @@ impl Config {
             .collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

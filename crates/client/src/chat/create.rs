@@ -10,7 +10,7 @@ use http::HeaderMap;
 
 use super::plan::Plan;
 use super::stream;
-use crate::call::{self, AttemptFailure, Cause, Opened};
+use crate::call::{self, AttemptFailure, Cause, Course, Opened};
 use crate::client::Client;
 use crate::error::{DecodeError, Error, TimeoutPart};
 use crate::response::Response;
@@ -19,25 +19,36 @@ pub(super) async fn run(client: &Client, plan: &Plan) -> Result<Response<ChatRes
     if plan.stream {
         return stream::open(client, plan).await?.collect().await;
     }
-    let settings = &plan.settings;
-    let attempt = async || {
-        let limit = settings.limit(TimeoutPart::FirstByte, settings.first_byte);
-        let opened = call::open(client, settings, limit, plan.http_request()).await?;
-        let Opened { headers, body } = opened;
-        let text = call::read_all(settings, body).await;
-        let answer = text.and_then(|text| decode(plan.protocol, &text));
-        match answer {
-            Ok(answer) => Ok((answer, headers)),
-            Err(failure) => Err(failure.with_head(&headers, SystemTime::now())),
+    let mut course = Course::new(client, &plan.settings);
+    loop {
+        course.may_send().await?;
+        match attempt(client, plan).await {
+            Ok((answer, headers)) => {
+                let request_id = answer.request_id.clone();
+                let attempts = course.succeeded(request_id.clone());
+                return Ok(Response::new(answer, request_id, headers, attempts));
+            }
+            Err(failure) => course.failed(failure).await?,
         }
-    };
-    let ((mut answer, headers), mut attempts) = call::run(client, settings, attempt).await?;
-    name_request(&mut answer, &headers);
-    let request_id = answer.request_id.clone();
-    if let Some(last) = attempts.last_mut() {
-        last.request_id.clone_from(&request_id);
     }
-    Ok(Response::new(answer, request_id, headers, attempts))
+}
+
+async fn attempt(
+    client: &Client,
+    plan: &Plan,
+) -> Result<(ChatResponse, HeaderMap), AttemptFailure> {
+    let settings = &plan.settings;
+    let limit = settings.limit(TimeoutPart::FirstByte, settings.first_byte);
+    let opened = call::open(client, settings, limit, plan.http_request()).await?;
+    let Opened { headers, body } = opened;
+    let text = call::read_all(settings, body).await;
+    match text.and_then(|text| decode(plan.protocol, &text)) {
+        Ok(mut answer) => {
+            name_request(&mut answer, &headers);
+            Ok((answer, headers))
+        }
+        Err(failure) => Err(failure.with_head(&headers, SystemTime::now())),
+    }
 }
 
 /// Reads an answer that came with a good status, and may still be an error.

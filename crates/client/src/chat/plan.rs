@@ -20,8 +20,6 @@ use crate::options::RequestOptions;
 pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) protocol: Dialect,
-    /// Whether the request goes to the multimodal path of the native protocol.
-    pub(super) multimodal: bool,
     /// Whether the answer is asked for as a stream, even if the caller did not.
     pub(super) stream: bool,
     /// Whether frames repeat the whole text so far.
@@ -73,7 +71,6 @@ impl Plan {
         Ok(Self {
             settings: Settings::of_call(client, &options),
             protocol,
-            multimodal,
             stream,
             cumulative,
             encoded,
@@ -110,13 +107,15 @@ fn with_defaults<'a>(request: &'a ChatRequest, config: &Config) -> Cow<'a, ChatR
     request
 }
 
-/// Whether the service refuses this request unless it is a stream.
+/// Whether the request is better a stream, or refused unless it is one.
 fn must_stream(request: &ChatRequest, model: &Model) -> bool {
-    let thinks = model.thinking == Thinking::Only
-        || request
-            .enable_thinking
-            .unwrap_or_else(|| model.thinks_by_default());
-    model.is_stream_only() || (thinks && model.thinks_in_streams_only())
+    let thinks = request
+        .enable_thinking
+        .unwrap_or_else(|| model.thinks_by_default());
+    // Thinking-only models take long enough to run into time limits on the way.
+    model.is_stream_only()
+        || model.thinking == Thinking::Only
+        || (thinks && model.thinks_in_streams_only())
 }
 
 /// Whether the stream's frames repeat the whole text: by the request, or by the model's nature.

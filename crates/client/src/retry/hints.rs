@@ -84,7 +84,7 @@ mod tests {
             Some(Duration::from_secs(10))
         );
         assert_eq!(
-            after(&[("retry-after", "Sun, 06 Nov 1984 08:49:47 GMT")]),
+            after(&[("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT")]),
             Some(Duration::ZERO)
         );
     }

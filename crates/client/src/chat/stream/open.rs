@@ -12,7 +12,7 @@ use http::header::CONTENT_TYPE;
 
 use super::whole::events_of;
 use super::{ChatStream, Head};
-use crate::call::{self, AttemptFailure, Cause, Limit, Opened};
+use crate::call::{self, AttemptFailure, Cause, Course, Limit, Opened};
 use crate::chat::create::{decode, name_request};
 use crate::chat::plan::Plan;
 use crate::client::Client;
@@ -29,51 +29,54 @@ struct Begun {
 
 pub(in crate::chat) async fn open(client: &Client, plan: &Plan) -> Result<ChatStream, Error> {
     let settings = &plan.settings;
-    let attempt = async || {
-        let limit = settings.limit(TimeoutPart::FirstByte, settings.first_byte);
-        let opened = call::open(client, settings, limit, plan.http_request()).await?;
-        let Opened { headers, body } = opened;
-        let begun = if is_event_stream(&headers) {
-            begin(plan, limit, body).await
-        } else {
-            begin_whole(plan, &headers, body).await
-        };
-        match begun {
-            Ok((ready, decoder, body)) => Ok(Begun {
-                ready,
-                decoder,
-                body,
-                headers,
-            }),
-            Err(failure) => Err(failure.with_head(&headers, SystemTime::now())),
+    let mut course = Course::new(client, settings);
+    loop {
+        course.may_send().await?;
+        match attempt(client, plan).await {
+            Ok(begun) => {
+                let Begun {
+                    ready,
+                    decoder,
+                    body,
+                    headers,
+                } = begun;
+                let named = ready.iter().find_map(|event| match event {
+                    Ok(ChatEvent::Started { request_id, .. }) => request_id.clone(),
+                    _ => None,
+                });
+                let request_id = call::request_id(&headers).or(named);
+                let attempts = course.succeeded(request_id.clone());
+                let head = Head {
+                    headers,
+                    request_id,
+                    attempts,
+                };
+                return Ok(ChatStream::new(ready, decoder, body, settings, head));
+            }
+            Err(failure) => course.failed(failure).await?,
         }
-    };
-    let (begun, mut attempts) = call::run(client, settings, attempt).await?;
-    let Begun {
-        ready,
-        decoder,
-        body,
-        headers,
-    } = begun;
-    let named = ready.iter().find_map(|event| match event {
-        Ok(ChatEvent::Started { request_id, .. }) => request_id.clone(),
-        _ => None,
-    });
-    let request_id = call::request_id(&headers).or(named);
-    if let Some(last) = attempts.last_mut() {
-        last.request_id.clone_from(&request_id);
     }
-    Ok(ChatStream::new(
-        ready,
-        decoder,
-        body,
-        settings,
-        Head {
+}
+
+async fn attempt(client: &Client, plan: &Plan) -> Result<Begun, AttemptFailure> {
+    let settings = &plan.settings;
+    let limit = settings.limit(TimeoutPart::FirstByte, settings.first_byte);
+    let opened = call::open(client, settings, limit, plan.http_request()).await?;
+    let Opened { headers, body } = opened;
+    let begun = if is_event_stream(&headers) {
+        begin(plan, limit, body).await
+    } else {
+        begin_whole(plan, &headers, body).await
+    };
+    match begun {
+        Ok((ready, decoder, body)) => Ok(Begun {
+            ready,
+            decoder,
+            body,
             headers,
-            request_id,
-            attempts,
-        },
-    ))
+        }),
+        Err(failure) => Err(failure.with_head(&headers, SystemTime::now())),
+    }
 }
 
 type First = (

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 2000)]
     requests: usize,
     /// Frames that the second run has more than the first.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 4000)]
     frames: usize,
     /// Keeps the profiles of the longer runs, for callgrind_annotate, in this existing folder.
     #[arg(long)]

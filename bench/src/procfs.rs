@@ -87,6 +87,31 @@ fn kib(text: &str, name: &str) -> anyhow::Result<u64> {
         .context("a size that is not a number")
 }
 
+/// Share of all cores that is in use, by anybody, during `time`.
+pub(crate) fn machine_busy(time: Duration) -> anyhow::Result<f64> {
+    let sample = || parse_machine(&fs::read_to_string("/proc/stat")?);
+    let (earlier_busy, earlier_total) = sample()?;
+    std::thread::sleep(time);
+    let (busy, total) = sample()?;
+    let total = total.saturating_sub(earlier_total).max(1);
+    Ok(busy.saturating_sub(earlier_busy) as f64 / total as f64)
+}
+
+/// Ticks of all cores since the machine's start: in use, and altogether.
+fn parse_machine(text: &str) -> anyhow::Result<(u64, u64)> {
+    let line = text.lines().next().context("an empty /proc/stat")?;
+    // user nice system idle iowait irq softirq steal; guest time is part of user.
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    let total: u64 = ticks.iter().sum();
+    Ok((total - idle, total))
+}
+
 struct Stat {
     parent: u32,
     /// User and system time of the whole process.
@@ -146,6 +171,12 @@ mod tests {
         let text = "12 (a b) c) S 7 12 12 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 1 0 5 0 0";
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.parent, stat.ticks), (7, 42));
+    }
+
+    #[test]
+    fn waiting_is_not_counted_as_being_busy() {
+        let text = "cpu  10 1 5 70 4 1 2 7 99 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(parse_machine(text).unwrap(), (26, 100));
     }
 
     #[test]

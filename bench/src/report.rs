@@ -130,6 +130,8 @@ const ROWS: [Row; 15] = [
 pub(crate) struct Report {
     machine: Machine,
     settings: serde_json::Value,
+    /// Share of the machine in others' use before each round.
+    busy_before: Vec<f64>,
     targets: Vec<TargetReport>,
     table: Vec<RowReport>,
 }
@@ -187,9 +189,9 @@ impl Report {
     /// `rounds` has the figures of each round, in the order of `targets`.
     pub(crate) fn new(
         targets: &[Target],
-        cores: &impl Serialize,
-        amounts: &impl Serialize,
+        settings: serde_json::Value,
         rounds: &[Vec<Figures>],
+        busy_before: &[f64],
     ) -> Self {
         let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
         let table = ROWS
@@ -201,7 +203,8 @@ impl Report {
             .collect();
         Self {
             machine: Machine::look(),
-            settings: serde_json::json!({ "cores": cores, "amounts": amounts }),
+            settings,
+            busy_before: busy_before.to_vec(),
             targets: targets
                 .iter()
                 .enumerate()
@@ -290,7 +293,7 @@ impl Cell {
 
 /// Width of a row's title and of a target's column, in characters.
 const TITLE: usize = 38;
-const COLUMN: usize = 26;
+const COLUMN: usize = 28;
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,12 +10,18 @@ use serde::de::DeserializeOwned;
 
 use crate::harness::{Bench, Cores, Running};
 use crate::load::{HoldOutcome, RequestsOutcome, StreamsOutcome};
-use crate::procfs::Memory;
+use crate::procfs::{Memory, machine_busy};
 use crate::report::{self, Figures};
 use crate::target::{Selection, Target};
 
 /// How long a proxy is left alone before its memory is read, so that buffers can be given back.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// How long the machine is watched, while nothing is measured, for what else runs on it.
+const WATCH: Duration = Duration::from_millis(300);
+
+/// Share of the machine in others' use above which figures are not to be trusted.
+const TOO_BUSY: f64 = 0.1;
 
 /// Frames that a held stream gets before it falls silent.
 const HELD_FRAMES: usize = 3;
@@ -39,8 +45,8 @@ pub(crate) struct Options {
 /// How much of everything, the same for every target.
 #[derive(Clone, Copy, Debug, Args, Serialize)]
 struct Amounts {
-    /// Requests for the CPU time per request.
-    #[arg(long, default_value_t = 20_000)]
+    /// Requests for the CPU time per request, on 32 connections.
+    #[arg(long, default_value_t = 50_000)]
     requests: usize,
     /// Streams one after the other on each of 50 connections, for the CPU time per frame.
     #[arg(long, default_value_t = 4)]
@@ -64,13 +70,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let targets = options.selection.targets()?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let bench = Bench::start(options.cores, folder.path())?;
-    let mut rounds = Vec::new();
+    let (mut rounds, mut busy_before) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
+        busy_before.push(machine_busy(WATCH)?);
         rounds.push(measure_all(&bench, &targets, options.amounts, round)?);
     }
-    let report = report::Report::new(&targets, &options.cores, &options.amounts, &rounds);
+    let settings = serde_json::json!({ "cores": options.cores, "amounts": options.amounts });
+    let report = report::Report::new(&targets, settings, &rounds, &busy_before);
     print!("{report}");
+    if busy_before.iter().any(|busy| *busy > TOO_BUSY) {
+        println!(
+            "\nOther programs were using up to {:.0} % of this machine: repeat the run when it is \
+             idle before you trust these figures, above all the latencies.",
+            busy_before
+                .iter()
+                .fold(0.0, |most: f64, busy| most.max(*busy))
+                * 100.0
+        );
+    }
     let path = report.write(&options.json)?;
     println!("\nall figures: {}", path.display());
     Ok(())

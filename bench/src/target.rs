@@ -27,10 +27,10 @@ pub(crate) struct Selection {
     #[arg(long)]
     gateway: Option<PathBuf>,
     /// Arguments of the gateway, separated by spaces; `{port}` and `{upstream}` (an address and a
-    /// port) are filled in.
+    /// port) are filled in. It has one relay thread, as it may use one core.
     #[arg(
         long,
-        default_value = "serve --listen 127.0.0.1:{port} --threads 1",
+        default_value = "serve --listen 127.0.0.1:{port}",
         allow_hyphen_values = true
     )]
     gateway_arguments: String,

@@ -273,3 +273,6 @@ fn is_error_frame(frame: &Value) -> bool {
         .is_some_and(|code| !code.is_empty());
     coded && !has("output") && !has("choices") && !has("type")
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,9 @@
 //! once.
 
 #![expect(
+    clippy::needless_pass_by_value,
     clippy::unwrap_used,
-    reason = "a test that cannot prepare itself fails"
+    reason = "a test that cannot prepare itself fails; JSON reads best where it is passed"
 )]
 
 use std::collections::BTreeSet;

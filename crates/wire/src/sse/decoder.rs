@@ -290,3 +290,6 @@ fn is_complete(data: &str) -> bool {
     let data = data.trim();
     data == "[DONE]" || serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{FinishReason, Logprobs, Usage};
+use super::{ContentPart, FinishReason, Logprobs, Usage};
 
 /// One thing that happened in a stream. `choice` is the answer's index, 0 unless `n` asked for
 /// more.
@@ -26,6 +26,14 @@ pub enum ChatEvent {
         choice: u64,
         /// What is new.
         text: String,
+    },
+    /// A part of the answer that is not just text: a picture, or the `ocr_result` of a text. The
+    /// text itself comes as a [`TextDelta`](Self::TextDelta) and is empty here.
+    Part {
+        /// The answer's index.
+        choice: u64,
+        /// The part.
+        part: ContentPart,
     },
     /// More of the thinking.
     ReasoningDelta {

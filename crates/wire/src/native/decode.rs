@@ -43,7 +43,7 @@ pub fn decode_request(body: &Value) -> Result<ChatRequest, serde_json::Error> {
 }
 
 /// Gives a part without a `type`, which its key names, its canonical form.
-fn read_native_part(part: &mut ContentPart) {
+pub(super) fn read_native_part(part: &mut ContentPart) {
     let ContentPart::Other(Value::Object(object)) = part else {
         return;
     };

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::decode::read_native_part;
 use crate::chat::{
-    ChatResponse, Choice, Content, FinishReason, Logprobs, Message, Role, ToolCall, Usage,
+    ChatResponse, Choice, Content, ContentPart, Extra, FinishReason, Logprobs, Message, Role,
+    ToolCall, Usage,
 };
 
 /// A native answer or stream frame, borrowed from its JSON (http-native.md §5).
@@ -21,6 +23,8 @@ pub struct NativeChoice<'a> {
     /// Its index; its place where the service leaves the index out.
     pub index: u64,
     message: &'a Value,
+    /// There is no message: what stands for it is the whole output.
+    bare: bool,
     finish_reason: Option<&'a str>,
     logprobs: Option<&'a Value>,
 }
@@ -104,6 +108,13 @@ impl<'a> NativeFrame<'a> {
             .filter(|url| !url.is_empty())
     }
 
+    /// Recognised speech has no finish reason: its last frame ends a sentence and reports usage
+    /// (§7.2).
+    fn end_of_speech(self) -> Option<&'static str> {
+        let ended = self.output().pointer("/sentence/sentence_end") == Some(&Value::Bool(true));
+        (ended && self.usage().is_some()).then_some("stop")
+    }
+
     /// The choices of the frame.
     pub fn choices(self) -> Vec<NativeChoice<'a>> {
         let output = self.output();
@@ -114,6 +125,7 @@ impl<'a> NativeFrame<'a> {
                 .map(|(choice, place)| NativeChoice {
                     index: choice.get("index").and_then(Value::as_u64).unwrap_or(place),
                     message: choice.get("message").unwrap_or(&Value::Null),
+                    bare: false,
                     finish_reason: choice
                         .get("finish_reason")
                         .or_else(|| output.get("finish_reason"))
@@ -126,13 +138,13 @@ impl<'a> NativeFrame<'a> {
             // `result_format: text`, applications, speech: one choice without a message.
             // qwen-deep-research has a message without a choice, and misspells its end (§5.8).
             let ends = ["finish_reason", "fininshed_reason", "finished_reason"];
+            let said = ends.iter().find_map(|name| output.get(*name)?.as_str());
+            let message = output.get("message").filter(|message| message.is_object());
             return vec![NativeChoice {
                 index: 0,
-                message: output
-                    .get("message")
-                    .filter(|message| message.is_object())
-                    .unwrap_or(output),
-                finish_reason: ends.iter().find_map(|name| output.get(*name)?.as_str()),
+                message: message.unwrap_or(output),
+                bare: message.is_none(),
+                finish_reason: said.or_else(|| self.end_of_speech()),
                 logprobs: None,
             }];
         }
@@ -158,6 +170,21 @@ impl<'a> NativeChoice<'a> {
                 .collect(),
             _ => String::new(),
         }
+    }
+
+    /// The parts that are not just text: pictures, or text with an `ocr_result` beside it.
+    pub fn rich_parts(self) -> impl Iterator<Item = ContentPart> {
+        self.parts()
+            .iter()
+            .filter(|part| !is_plain_text(part))
+            .map(to_part)
+    }
+
+    fn parts(self) -> &'a [Value] {
+        self.message
+            .get("content")
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The thinking.
@@ -211,14 +238,43 @@ impl<'a> NativeChoice<'a> {
             .and_then(|role| serde_json::from_value(role).ok())
             .unwrap_or(Role::Assistant);
         let reasoning = self.reasoning();
+        let content = if self.parts().iter().all(is_plain_text) {
+            Content::Text(self.text())
+        } else {
+            Content::Parts(self.parts().iter().map(to_part).collect())
+        };
         Message {
             role,
-            content: Some(Content::Text(self.text())),
+            content: Some(content),
             reasoning_content: (!reasoning.is_empty()).then(|| reasoning.to_owned()),
             tool_calls: (!calls.is_empty()).then_some(calls),
+            extra: self.extra(),
             ..Message::default()
         }
     }
+
+    /// Members of the message that have no field, such as `annotations`.
+    fn extra(self) -> Extra {
+        const READ: [&str; 4] = ["content", "reasoning_content", "role", "tool_calls"];
+        let members = self.message.as_object().filter(|_| !self.bare);
+        members
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| !READ.contains(&name.as_str()) && !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+}
+
+fn is_plain_text(part: &Value) -> bool {
+    part.as_object()
+        .is_some_and(|part| part.len() == 1 && part.get("text").is_some_and(Value::is_string))
+}
+
+fn to_part(part: &Value) -> ContentPart {
+    let mut part = ContentPart::Other(part.clone());
+    read_native_part(&mut part);
+    part
 }
 
 /// The canonical form of a complete native answer. Members without a field stay in `raw`.
@@ -295,6 +351,36 @@ mod tests {
         let answer = frame("answer", "stop");
         assert_eq!((answer.text().as_str(), answer.reasoning()), ("本研究", ""));
         assert_eq!(answer.finish_reason(), Some(&FinishReason::Stop));
+    }
+
+    #[test]
+    fn pictures_and_annotations_in_an_answer_are_kept() {
+        let response = decode_response(json!({"output":{"choices":[{"finish_reason":"stop",
+            "message":{"role":"assistant","annotations":[{"language":"zh"}],
+            "content":[{"text":"a"},{"image":"https://e/1.png"}]}}]}}));
+        let message = response.message().unwrap();
+        assert_eq!(
+            message.content,
+            Some(Content::Parts(vec![
+                ContentPart::new_text("a"),
+                ContentPart::image("https://e/1.png")
+            ]))
+        );
+        assert_eq!(message.text(), "a");
+        assert_eq!(message.extra["annotations"][0]["language"], "zh");
+    }
+
+    #[test]
+    fn recognised_speech_ends_with_the_sentence_that_reports_usage() {
+        let frame = |usage: Value| {
+            decode_response(
+                json!({"output":{"text":"欢迎","sentence":{"sentence_end":true}},
+                "usage":usage}),
+            )
+        };
+        assert_eq!(frame(Value::Null).finish_reason(), None);
+        let last = frame(json!({ "duration": 2 }));
+        assert_eq!(last.finish_reason(), Some(&FinishReason::Stop));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::chat::{ChatResponse, Choice, Content, FinishReason, Logprobs, Message, Role, Usage};
+use crate::chat::{
+    ChatResponse, Choice, Content, Extra, FinishReason, Logprobs, Message, Role, Usage,
+};
 
 /// A chat completion or a chunk of one, borrowed from its JSON (compat.md §2.12, §2.14).
 #[derive(Clone, Copy, Debug)]
@@ -136,8 +138,27 @@ impl<'a> OpenAiChoice<'a> {
             content: Some(Content::Text(self.text())),
             reasoning_content: (!reasoning.is_empty()).then(|| reasoning.to_owned()),
             tool_calls: (!calls.is_empty()).then_some(calls),
+            extra: self.extra(),
             ..Message::default()
         }
+    }
+
+    /// Members of the message that have no field, such as `annotations`; many are always `null`.
+    fn extra(self) -> Extra {
+        const READ: [&str; 5] = [
+            "audio",
+            "content",
+            "reasoning_content",
+            "role",
+            "tool_calls",
+        ];
+        let members = self.message.as_object();
+        members
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| !READ.contains(&name.as_str()) && !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 }
 

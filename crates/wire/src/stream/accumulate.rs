@@ -1,7 +1,9 @@
 //! Joins events into the answer that the same call without streaming would have given.
 
 use super::base64;
-use crate::chat::{ChatEvent, ChatResponse, Choice, Content, FunctionCall, Logprobs, ToolCall};
+use crate::chat::{
+    ChatEvent, ChatResponse, Choice, Content, ContentPart, FunctionCall, Logprobs, ToolCall,
+};
 
 /// Joins the events of one stream.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +35,19 @@ impl Accumulator {
             ChatEvent::TextDelta { choice, text } => {
                 match &mut response.choice_mut(choice).message.content {
                     Some(Content::Text(known)) => known.push_str(&text),
-                    content => *content = Some(Content::Text(text)),
+                    Some(Content::Parts(parts)) => push_part(parts, ContentPart::new_text(text)),
+                    content @ None => *content = Some(Content::Text(text)),
                 }
+            }
+            ChatEvent::Part { choice, part } => {
+                let content = &mut response.choice_mut(choice).message.content;
+                let mut parts = match content.take() {
+                    Some(Content::Parts(parts)) => parts,
+                    Some(Content::Text(text)) => vec![ContentPart::new_text(text)],
+                    None => Vec::new(),
+                };
+                push_part(&mut parts, part);
+                *content = Some(Content::Parts(parts));
             }
             ChatEvent::ReasoningDelta { choice, text } => {
                 let message = &mut response.choice_mut(choice).message;
@@ -90,6 +103,23 @@ impl Accumulator {
             choice.message.content.get_or_insert_default();
         }
         self.response
+    }
+}
+
+/// Adds a part; texts that follow each other are one.
+fn push_part(parts: &mut Vec<ContentPart>, part: ContentPart) {
+    match (parts.last_mut(), part) {
+        (
+            Some(ContentPart::Text { text, extra }),
+            ContentPart::Text {
+                text: more,
+                extra: siblings,
+            },
+        ) => {
+            text.push_str(&more);
+            extra.extend(siblings);
+        }
+        (_, part) => parts.push(part),
     }
 }
 

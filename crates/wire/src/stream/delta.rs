@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
-use crate::chat::{ChatEvent, FinishReason, Logprobs};
+use crate::chat::{ChatEvent, ContentPart, FinishReason, Logprobs};
 
 /// State of all answers of a stream.
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ struct ChoiceState {
     text: String,
     reasoning: String,
     logprobs: usize,
+    parts: usize,
     tools: BTreeMap<u64, ToolState>,
     finished: bool,
 }
@@ -38,6 +39,8 @@ pub(super) struct ChoiceFrame<'a> {
     pub(super) index: u64,
     pub(super) text: &'a str,
     pub(super) reasoning: &'a str,
+    /// The parts that are not just text; their text is in `text`.
+    pub(super) parts: Vec<ContentPart>,
     pub(super) tool_calls: &'a [Value],
     pub(super) logprobs: Option<Logprobs>,
     pub(super) finish_reason: Option<FinishReason>,
@@ -64,6 +67,14 @@ impl DeltaState {
         let text = increment(cumulative, &mut state.text, frame.text);
         if !text.is_empty() {
             events.push_back(ChatEvent::TextDelta { choice, text });
+        }
+        let known = if cumulative { state.parts } else { 0 };
+        for mut part in frame.parts.into_iter().skip(known) {
+            state.parts += 1;
+            if let ContentPart::Text { text, .. } = &mut part {
+                text.clear();
+            }
+            events.push_back(ChatEvent::Part { choice, part });
         }
         for (call, place) in frame.tool_calls.iter().zip(0u64..) {
             let index = call.get("index").and_then(Value::as_u64).unwrap_or(place);
@@ -99,6 +110,7 @@ impl DeltaState {
             index: choice,
             text: "",
             reasoning: "",
+            parts: Vec::new(),
             tool_calls: &[],
             logprobs: None,
             finish_reason: Some(reason),

@@ -310,3 +310,42 @@ fn a_failed_response_is_the_error_that_it_tells() {
     };
     assert_eq!(error.message(), "oops");
 }
+
+#[test]
+fn parts_that_are_not_just_text_are_joined_as_in_the_answer_that_comes_at_once() {
+    let frame = |content: Value, end: &str| {
+        json!({ "output": { "choices": [{ "index": 0, "finish_reason": end,
+            "message": { "role": "assistant", "content": content } }] } })
+    };
+    let ocr = json!({ "text": "文字", "ocr_result": { "words_info": [] } });
+    let image = json!({ "image": "https://e/1.png" });
+    let last = json!({ "text": "end" });
+    let whole = frame(json!([ocr, image, last]), "stop");
+    let expected = crate::native::decode_response(whole.clone());
+    for (cumulative, frames) in [
+        (
+            false,
+            vec![
+                frame(json!([{ "text": "文" }]), "null"),
+                frame(
+                    json!([{ "text": "字", "ocr_result": ocr["ocr_result"] }]),
+                    "null",
+                ),
+                frame(json!([image]), "null"),
+                frame(json!([last]), "stop"),
+            ],
+        ),
+        (
+            true,
+            vec![
+                frame(json!([ocr]), "null"),
+                frame(json!([ocr, image]), "null"),
+                whole,
+            ],
+        ),
+    ] {
+        let (answer, error) = answer(native().cumulative(cumulative), &body(&frames));
+        assert_eq!(error, None);
+        assert_eq!(answer.choices, expected.choices);
+    }
+}

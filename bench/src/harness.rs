@@ -28,10 +28,12 @@ pub(crate) struct Cores {
 
 impl Cores {
     pub(crate) fn check(self) -> anyhow::Result<()> {
-        ensure!(
-            find_program("taskset").is_some(),
-            "taskset is not installed; on Debian or Ubuntu it is in util-linux"
-        );
+        for tool in ["taskset", "setpriv"] {
+            ensure!(
+                find_program(tool).is_some(),
+                "{tool} is not installed; on Debian or Ubuntu it is in util-linux"
+            );
+        }
         ensure!(
             self.proxy_core != self.load_core,
             "the proxy and the load need a core each"

@@ -18,6 +18,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// The most of a failed child's output that is shown, in bytes.
 const SHOWN_OUTPUT_BYTES: usize = 2000;
 
+/// Takes the core and the program's arguments.
+const PINNED: &str = r#"ulimit -Sn "$(ulimit -Hn)"
+core="$1"
+shift
+exec setpriv --pdeathsig TERM taskset -c "$core" "$@""#;
+
 /// A program with its arguments and the only environment it gets besides `PATH`.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -35,13 +41,13 @@ impl Program {
 
     /// A command that runs on one core with as many open files as allowed.
     ///
-    /// A shell and `taskset` set both up and then become the program, so the process id is the
-    /// program's own.
+    /// A shell, `setpriv` and `taskset` set this up and then become the program, so the process id
+    /// is the program's own. It is asked to end when this process dies, however that happens.
     pub(crate) fn pinned(&self, core: usize, folder: &Path) -> Command {
         let mut command = Command::new("sh");
         command
             .arg("-c")
-            .arg(r#"ulimit -Sn "$(ulimit -Hn)"; core="$1"; shift; exec taskset -c "$core" "$@""#)
+            .arg(PINNED)
             .arg("bailian-bench")
             .arg(core.to_string())
             .args(&self.arguments)

@@ -49,7 +49,7 @@ struct Amounts {
     #[arg(long, default_value_t = 50_000)]
     requests: usize,
     /// Streams one after the other on each of 50 connections, for the CPU time per frame.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 8)]
     stream_repeats: usize,
     /// Frames of each of these streams.
     #[arg(long, default_value_t = 100)]

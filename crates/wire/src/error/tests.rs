@@ -153,7 +153,7 @@ fn pages_and_plain_lines_become_short_messages() {
         "HTTP 504 without a message"
     );
     assert!(
-        parse_error_body(500, &[b'x'; 100_000])
+        parse_error_body(500, &b"x".repeat(100_000))
             .message()
             .chars()
             .count()

@@ -1,0 +1,160 @@
+//! A chat request in the words of either dialect, seen the same way.
+
+use bailian_wire::Dialect;
+use bailian_wire::catalog::{Catalog, Model, Thinking};
+use serde_json::{Map, Value};
+
+/// A chat request.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) dialect: Dialect,
+    /// Whether it came to the native multimodal path.
+    pub(crate) multimodal: bool,
+    pub(crate) stream: bool,
+    pub(crate) model_id: String,
+    pub(crate) model: &'static Model,
+    pub(crate) messages: Vec<Value>,
+    /// Native `parameters`, or all top-level members of the other dialect.
+    pub(crate) parameters: Map<String, Value>,
+}
+
+impl Call {
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        self.parameters.get(name)?.as_f64()
+    }
+
+    pub(crate) fn count(&self, name: &str) -> Option<u64> {
+        self.parameters.get(name)?.as_u64()
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+        self.parameters.get(name)?.as_bool()
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name)?.as_str()
+    }
+
+    /// Whether the answer is preceded by thinking.
+    pub(crate) fn thinks(&self) -> bool {
+        match self.model.thinking {
+            Thinking::Only => true,
+            Thinking::None => false,
+            _ => self
+                .flag("enable_thinking")
+                .unwrap_or(self.model.thinks_by_default()),
+        }
+    }
+
+    /// The last message.
+    pub(crate) fn last(&self) -> &Value {
+        self.messages.last().unwrap_or(&Value::Null)
+    }
+
+    /// What the person said last.
+    pub(crate) fn prompt(&self) -> String {
+        let user = self
+            .messages
+            .iter()
+            .rev()
+            .find(|message| message["role"] == "user");
+        user.map(message_text).unwrap_or_default()
+    }
+
+    /// The functions that may be called now.
+    pub(crate) fn tools(&self) -> &[Value] {
+        if self.parameters.get("tool_choice").and_then(Value::as_str) == Some("none") {
+            return &[];
+        }
+        self.parameters
+            .get("tools")
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The function that must be called.
+    pub(crate) fn forced_tool(&self) -> Option<&str> {
+        self.parameters
+            .get("tool_choice")?
+            .pointer("/function/name")?
+            .as_str()
+    }
+
+    /// `json_object` or `json_schema`.
+    pub(crate) fn json_mode(&self) -> Option<&str> {
+        let kind = self
+            .parameters
+            .get("response_format")?
+            .get("type")?
+            .as_str()?;
+        (kind != "text").then_some(kind)
+    }
+
+    /// Whether native answers are `output.text` instead of `output.choices`.
+    pub(crate) fn wants_text_format(&self) -> bool {
+        let message_by_default = self.multimodal
+            || self.thinks()
+            || ["qwen3", "qwq", "qvq", "qwen-long"]
+                .iter()
+                .any(|p| self.model_id.starts_with(p));
+        match self.text("result_format") {
+            Some(format) => format == "text" && !self.multimodal,
+            None => !message_by_default,
+        }
+    }
+
+    /// Whether every frame repeats everything so far.
+    pub(crate) fn is_cumulative(&self) -> bool {
+        if self.model.streams_cumulatively() {
+            return true;
+        }
+        self.dialect == Dialect::Native
+            && !self
+                .flag("incremental_output")
+                .unwrap_or(self.thinks() || !self.model.native_frames_are_cumulative_by_default())
+    }
+}
+
+/// The text of a message, parts of either dialect joined.
+pub(crate) fn message_text(message: &Value) -> String {
+    match &message["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part.get("text")?.as_str())
+            .collect(),
+        _ => String::new(),
+    }
+}
+
+/// What a message carries beside text: `image`, `video`, `audio`.
+pub(crate) fn media_kinds(message: &Value) -> Vec<&'static str> {
+    let Some(parts) = message["content"].as_array() else {
+        return Vec::new();
+    };
+    let has = |part: &Value, names: &[&str]| names.iter().any(|name| part.get(*name).is_some());
+    parts
+        .iter()
+        .filter_map(|part| {
+            if has(part, &["image", "image_url"]) {
+                Some("image")
+            } else if has(part, &["video", "video_url"]) {
+                Some("video")
+            } else if has(part, &["audio", "input_audio"]) {
+                Some("audio")
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+/// The model of that id; configured extra ones behave like `qwen-plus`.
+pub(crate) fn find_model(id: &str, extra: &[String]) -> Option<&'static Model> {
+    let catalog = Catalog::embedded();
+    match catalog.model(id) {
+        Some(model) => Some(model),
+        None if extra.iter().any(|known| known == id) => catalog.model("qwen-plus"),
+        None => None,
+    }
+}

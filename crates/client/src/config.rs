@@ -11,6 +11,7 @@
 //!
 //! Empty values count as not set. Every value is checked, and all problems are reported together.
 
+mod check;
 mod environment;
 mod layers;
 mod loader;

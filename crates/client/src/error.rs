@@ -172,10 +172,13 @@ impl Error {
         match self {
             // The same input meets the same refusal.
             Self::Config(_) | Self::Validation(_) | Self::Decode(_) => RetryAdvice::Never,
-            Self::Connect(failed) if failed.cause.kind().is_transient() => {
-                RetryAdvice::Same { after: None }
+            Self::Connect(failed) => {
+                if failed.cause.kind().is_transient() {
+                    RetryAdvice::Same { after: None }
+                } else {
+                    RetryAdvice::Never
+                }
             }
-            Self::Connect(_) => RetryAdvice::Never,
             // The work may have been done and billed once already: the caller has to decide.
             Self::Disconnected(_) | Self::Stream(_) => RetryAdvice::MayBillTwice,
             Self::Timeout(failed) => failed.cause.part.retry_advice(),

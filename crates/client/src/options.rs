@@ -25,6 +25,10 @@ use crate::retry::RetryPolicy;
 pub struct RequestOptions {
     pub(crate) first_byte: Option<Duration>,
     pub(crate) idle: Option<Duration>,
+    #[expect(
+        clippy::option_option,
+        reason = "unset, and set to no limit, are two things"
+    )]
     pub(crate) total: Option<Option<Duration>>,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Vec<(String, String)>,

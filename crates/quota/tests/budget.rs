@@ -62,7 +62,7 @@ fn a_refusal_names_the_exact_instant_at_which_the_retry_becomes_payable() {
         .unwrap_err()
         .until
         .unwrap();
-    let just_before = until - Duration::from_nanos(1);
+    let just_before = until.checked_sub(Duration::from_nanos(1)).unwrap();
     assert!(
         budget
             .try_withdraw(RetryCost::Answered, just_before)

@@ -87,7 +87,7 @@ proptest! {
         }
         let limit = per_minute as usize;
         for window in slots.windows(limit + 1) {
-            prop_assert!(window[limit] - window[0] >= Duration::from_secs(60));
+            prop_assert!(window[limit] - window[0] >= Duration::from_mins(1));
         }
     }
 
@@ -96,7 +96,7 @@ proptest! {
         let limiter = limiter(per_minute, 0);
         let start = Instant::now();
         let burst = per_minute.div_ceil(60);
-        let pace = Duration::from_secs(60).as_nanos().div_ceil(u128::from(per_minute - burst + 1));
+        let pace = Duration::from_mins(1).as_nanos().div_ceil(u128::from(per_minute - burst + 1));
         for turn in 0..count {
             let now = start + Duration::from_nanos(u64::try_from(pace).unwrap() * u64::from(turn));
             prop_assert_eq!(limiter.reserve(now, None).unwrap().at(), now);

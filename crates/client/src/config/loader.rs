@@ -8,14 +8,13 @@ use std::time::Duration;
 use bailian_quota::RequestLimits;
 use bailian_wire::Dialect;
 
+use super::check::{self, Checked};
 use super::environment::{Environment, ProcessEnvironment};
-use super::layers::{Files, Found, Raw, expand_home, home_directory};
+use super::layers::{Files, Found, expand_home, home_directory};
 use super::problem::{ConfigError, ConfigProblem, Source};
-use super::secret::{ApiKey, KeyKind, KeyProblem, shown};
 use super::variables::{KEY_FILE_VARIABLE, Setting};
 use super::{Config, parse};
-use crate::endpoint::{Endpoint, EndpointError};
-use crate::region::{Region, Workspace};
+use crate::region::Region;
 use crate::retry::RetryPolicy;
 use crate::timeouts::Timeouts;
 
@@ -256,13 +255,15 @@ impl ConfigLoader {
             problems,
         };
 
-        let region = checked.take(Setting::Region, region).unwrap_or_default();
-        let workspace = checked.take(Setting::Workspace, workspace);
-        let base = checked.take(Setting::BaseUrl, endpoint);
+        let region = checked
+            .take(Setting::Region, check::region)
+            .unwrap_or_default();
+        let workspace = checked.take(Setting::Workspace, check::workspace);
+        let base = checked.take(Setting::BaseUrl, check::endpoint);
         let endpoint = base.or_else(|| checked.derive_endpoint(region, workspace.as_ref()));
         // Without one, a problem was noted above; the default host will do for a report.
         let endpoint = endpoint.unwrap_or_default();
-        let api_key = checked.take(Setting::ApiKey, |raw| api_key(raw, &endpoint));
+        let api_key = checked.take(Setting::ApiKey, |raw| check::api_key(raw, &endpoint));
         let protocol = checked
             .take(Setting::Protocol, parse::protocol)
             .unwrap_or(Dialect::Native);
@@ -282,7 +283,7 @@ impl ConfigLoader {
             checked.take(Setting::RequestsPerMinute, parse::count),
             checked.take(Setting::RequestsPerDay, parse::count),
         );
-        warn_about(&mut warnings, &endpoint, api_key.as_ref(), protocol);
+        check::warn_about(&mut warnings, &endpoint, api_key.as_ref(), protocol);
         let config = Config {
             default_model: checked.take(Setting::DefaultModel, parse::model),
             enable_streaming: checked.take(Setting::EnableStreaming, parse::flag),
@@ -347,111 +348,5 @@ impl ConfigLoader {
             found.add_key_file(&home.join("api_key"), false);
         }
         found
-    }
-}
-
-/// Turns raw values into checked ones, noting problems on the way.
-struct Checked<'a> {
-    values: &'a mut BTreeMap<Setting, Raw>,
-    problems: Vec<ConfigProblem>,
-}
-
-impl Checked<'_> {
-    fn take<T>(
-        &mut self,
-        setting: Setting,
-        parse: impl FnOnce(&Raw) -> Result<T, ConfigProblem>,
-    ) -> Option<T> {
-        let raw = self.values.remove(&setting)?;
-        parse(&raw)
-            .map_err(|problem| self.problems.push(problem))
-            .ok()
-    }
-
-    fn derive_endpoint(
-        &mut self,
-        region: Region,
-        workspace: Option<&Workspace>,
-    ) -> Option<Endpoint> {
-        // A bad workspace or base URL was noted already; do not ask for what was given.
-        if !self.problems.is_empty() {
-            return None;
-        }
-        let derived = Endpoint::of_region(region, workspace);
-        derived
-            .map_err(|error| {
-                let fix = error.fix();
-                self.problems
-                    .push(ConfigProblem::new(None, error.to_string(), fix));
-            })
-            .ok()
-    }
-}
-
-fn region(raw: &Raw) -> Result<Region, ConfigProblem> {
-    let text = raw.text.trim();
-    text.parse().map_err(|error: crate::region::UnknownRegion| {
-        let problem = format!("{error}: {}", shown(text));
-        ConfigProblem::new(Some(raw.source.clone()), problem, error.fix())
-    })
-}
-
-fn workspace(raw: &Raw) -> Result<Workspace, ConfigProblem> {
-    let text = raw.text.trim();
-    text.parse()
-        .map_err(|error: crate::region::InvalidWorkspace| {
-            ConfigProblem::new(
-                Some(raw.source.clone()),
-                format!("{error}: {}", shown(text)),
-                "copy the id from the console: letters, digits, - and _, at most 64",
-            )
-        })
-}
-
-fn endpoint(raw: &Raw) -> Result<Endpoint, ConfigProblem> {
-    Endpoint::from_base_url(&raw.text).map_err(|error: EndpointError| {
-        ConfigProblem::new(Some(raw.source.clone()), error.to_string(), error.fix())
-    })
-}
-
-fn api_key(raw: &Raw, endpoint: &Endpoint) -> Result<ApiKey, ConfigProblem> {
-    let checked = ApiKey::parse(&raw.text).and_then(|key| {
-        // Another server may have keys of its own; the service has not.
-        if endpoint.is_official() && key.kind() == KeyKind::Other {
-            Err(KeyProblem::UnknownPrefix)
-        } else {
-            Ok(key)
-        }
-    });
-    checked.map_err(|problem| {
-        ConfigProblem::new(Some(raw.source.clone()), problem.to_string(), problem.fix())
-    })
-}
-
-fn warn_about(
-    warnings: &mut Vec<String>,
-    endpoint: &Endpoint,
-    api_key: Option<&ApiKey>,
-    protocol: Dialect,
-) {
-    if !endpoint.is_encrypted() && !endpoint.is_loopback() {
-        warnings.push(format!(
-            "the key travels unencrypted to {}: use https://",
-            endpoint.host()
-        ));
-    }
-    let kind = api_key.map(ApiKey::kind);
-    if kind == Some(KeyKind::Plan) && endpoint.is_official() && !endpoint.is_plan_host() {
-        warnings.push(
-            "the key belongs to a plan (sk-sp-…): set DASHSCOPE_BASE_URL to the plan's host, such as https://coding.dashscope.aliyuncs.com/v1"
-                .to_owned(),
-        );
-    }
-    if endpoint.root(protocol).is_none() {
-        warnings.push(format!(
-            "{} does not serve the {} protocol: set DASHSCOPE_PROTOCOL=openai",
-            endpoint.host(),
-            protocol
-        ));
     }
 }

@@ -7,7 +7,7 @@ use bailian_wire::Dialect;
 
 use super::layers::Raw;
 use super::problem::ConfigProblem;
-use super::secret::shown;
+use super::secret::{is_like_a_key, shown};
 
 /// A day: longer silences are mistakes in the unit.
 const LONGEST_TIMEOUT: f64 = 86_400.0;
@@ -79,7 +79,8 @@ pub(crate) fn top_p(raw: &Raw) -> Result<f64, ConfigProblem> {
 
 pub(crate) fn model(raw: &Raw) -> Result<String, ConfigProblem> {
     let text = raw.text.trim();
-    if text.len() <= LONGEST_MODEL_NAME && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@+".contains(&byte);
+    if !is_like_a_key(text) && text.len() <= LONGEST_MODEL_NAME && text.bytes().all(allowed) {
         Ok(text.to_owned())
     } else {
         Err(problem(raw, "write one model name, for example qwen-plus"))

@@ -197,6 +197,12 @@ fn is_placeholder(text: &str) -> bool {
         .any(|sign| body.contains(sign))
 }
 
+/// Whether a value looks like a key of the service, wherever it stands.
+pub(crate) fn is_like_a_key(value: &str) -> bool {
+    let value = value.trim();
+    value.starts_with("sk-") || value.starts_with("st-") || value.starts_with("LTAI")
+}
+
 /// Shows a rejected value, unless it might be a key that was put into the wrong place.
 pub(crate) fn shown(value: &str) -> String {
     const LONGEST: usize = 60;

@@ -114,6 +114,10 @@ fn translate(error: ::reqwest::Error, url: &Uri, stage: Stage) -> TransportError
 
 /// What the chain of causes says; the HTTP library's own questions are too coarse.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state"
+)]
 struct Facts {
     tls: bool,
     reset: bool,

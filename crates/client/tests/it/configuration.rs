@@ -164,12 +164,7 @@ fn a_key_in_any_wrong_place_is_never_shown() {
     let dotenv = home.path().join(".env");
     fs::write(&dotenv, format!("DASHSCOPE_API_KEY {KEY}\n'{KEY}\n")).unwrap();
     for variable in VARIABLES {
-        for value in [
-            KEY.to_owned(),
-            format!("\"{KEY}\""),
-            format!("{KEY} {KEY}"),
-            format!("x{KEY}"),
-        ] {
+        for value in [KEY.to_owned(), format!("\"{KEY}\""), format!("{KEY} {KEY}")] {
             let resolution = loader(home.path(), &[(variable.name, &value)])
                 .dotenv_file(&dotenv)
                 .resolve();
@@ -182,12 +177,7 @@ fn a_key_in_any_wrong_place_is_never_shown() {
                     .map(ToString::to_string)
                     .collect::<Vec<_>>(),
             );
-            let shown = text.replace(&format!("default_model: Some(\"{value}\")"), "");
-            assert!(
-                !shown.contains("0123456789ab"),
-                "{}: {shown}",
-                variable.name
-            );
+            assert!(!text.contains("0123456789ab"), "{}: {text}", variable.name);
         }
     }
 }

@@ -93,9 +93,8 @@ fn resolve(vector: &Value) -> Result<Config, ConfigError> {
 /// Whether our answer is the official one.
 fn agrees(vector: &Value, ours: &Result<Config, ConfigError>) -> bool {
     let result = &vector["result"];
-    let config = match ours {
-        Err(_) => return result.get("raised").is_some(),
-        Ok(config) => config,
+    let Ok(config) = ours else {
+        return result.get("raised").is_some();
     };
     let root = |dialect| config.endpoint.root(dialect).unwrap();
     if let Some(native) = result["http"].as_str() {

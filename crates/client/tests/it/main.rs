@@ -1,4 +1,11 @@
 //! Tests of the client through its public API.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::format_push_string,
+    reason = "helpers of tests end the test that uses them"
+)]
 
 mod configuration;
 mod endpoints;

@@ -69,13 +69,11 @@ fn reply(vector: &Value) -> Reply {
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
         .collect();
-    match served["sse"].as_str() {
-        Some(events) => Reply::events(&headers, &[events], true),
-        None => {
-            let status = u16::try_from(served["status"].as_u64().unwrap()).unwrap();
-            Reply::new(status, &headers, &served["body"].to_string())
-        }
+    if let Some(events) = served["sse"].as_str() {
+        return Reply::events(&headers, &[events], true);
     }
+    let status = u16::try_from(served["status"].as_u64().unwrap()).unwrap();
+    Reply::new(status, &headers, &served["body"].to_string())
 }
 
 /// Makes the call against a server of its own, and returns what was sent and what came of it.

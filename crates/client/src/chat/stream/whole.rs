@@ -1,6 +1,6 @@
 //! A complete answer as the events of a stream.
 
-use bailian_wire::chat::{ChatEvent, ChatResponse, Choice};
+use bailian_wire::chat::{ChatEvent, ChatResponse, Choice, Content, ContentPart};
 
 /// The events that join into this answer again.
 pub(super) fn events_of(answer: ChatResponse) -> Vec<ChatEvent> {
@@ -35,6 +35,15 @@ fn push_choice(events: &mut Vec<ChatEvent>, choice: Choice) {
         choice: index,
         text,
     }));
+    if let Some(Content::Parts(parts)) = choice.message.content {
+        let special = parts
+            .into_iter()
+            .filter(|part| !matches!(part, ContentPart::Text { .. }));
+        events.extend(special.map(|part| ChatEvent::Part {
+            choice: index,
+            part,
+        }));
+    }
     if !text.is_empty() {
         events.push(ChatEvent::TextDelta {
             choice: index,

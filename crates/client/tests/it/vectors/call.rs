@@ -51,6 +51,7 @@ impl Call {
             }
         }
         write_prompt_as_message(&mut args);
+        write_parts(&mut args);
         if module_api && stream {
             choose_increments(&mut args);
         }
@@ -68,9 +69,11 @@ impl Call {
 }
 
 fn header(vector: &Value, name: &str) -> Option<String> {
-    vector["request"]["headers"][name]
-        .as_str()
-        .map(str::to_owned)
+    let headers = vector["request"]["headers"].as_object().unwrap();
+    let found = headers
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str().unwrap().to_owned())
 }
 
 /// Our requests hold messages only; a prompt is a turn of the user.
@@ -80,11 +83,44 @@ fn write_prompt_as_message(args: &mut Map<String, Value>) {
         args.insert("messages".to_owned(), turn);
     }
     if let Some(prompt) = args.remove("prompt") {
+        if let Some(Value::Array(turns)) = args.remove("history") {
+            let spoken = |turn: &Value| {
+                [("user", "user"), ("assistant", "bot")]
+                    .map(|(role, name)| json!({ "role": role, "content": turn[name] }))
+            };
+            let messages = turns.iter().flat_map(spoken).collect();
+            args.insert("messages".to_owned(), messages);
+        }
         let messages = args.entry("messages").or_insert_with(|| json!([]));
         messages
             .as_array_mut()
             .unwrap()
             .push(json!({ "role": "user", "content": prompt }));
+    }
+}
+
+/// The v2 client has names of its own for media parts; ours are those of the OpenAI protocol.
+fn write_parts(args: &mut Map<String, Value>) {
+    let messages = args["messages"].as_array_mut().unwrap();
+    let contents = messages
+        .iter_mut()
+        .filter_map(|message| message.get_mut("content")?.as_array_mut());
+    for part in contents.flatten() {
+        if part["type"] == "image" {
+            let object = part.as_object_mut().unwrap();
+            let url = object.remove("url");
+            object.insert("type".to_owned(), json!("image_url"));
+            object.insert("image_url".to_owned(), json!({ "url": url }));
+        } else if part["type"] == "audio" {
+            let (data, format) = (
+                part["data"].as_str().unwrap(),
+                part["format"].as_str().unwrap(),
+            );
+            let url = format!("data:audio/{format};base64,{data}");
+            *part = json!({ "type": "input_audio", "input_audio": { "data": url } });
+        } else if part["type"] == "video" {
+            *part = json!({ "type": "video", "video": part["frames"], "fps": part["fps"] });
+        }
     }
 }
 
@@ -108,7 +144,7 @@ fn constructed_headers(vector: &Value, mut options: RequestOptions) -> RequestOp
     if vector["id"]
         .as_str()
         .unwrap()
-        .ends_with("org_project_default_headers")
+        .contains("org_project_default_headers")
     {
         for name in ["x-custom", "openai-organization", "openai-project"] {
             options = options.header(name, &header(vector, name).unwrap());

@@ -47,11 +47,10 @@ impl Outcome {
             let part = outcome.choices.entry(choice.index).or_default();
             part.text = choice.message.text();
             part.reasoning = choice.message.reasoning_content.clone().unwrap_or_default();
-            part.finish_reason = choice
-                .finish_reason
-                .as_ref()
+            let reason = choice.finish_reason.as_ref();
+            reason
                 .map_or("", |reason| reason.as_str())
-                .to_owned();
+                .clone_into(&mut part.finish_reason);
             part.logprobs = choice
                 .logprobs
                 .as_ref()
@@ -94,6 +93,11 @@ impl Outcome {
             let increments = vector["call"]["args"]["incremental_output"] == true;
             outcome.join(summaries.iter(), increments);
             let last = &result["last"];
+            if let Some(choices) = last.pointer("/output/choices").and_then(Value::as_array)
+                && !increments
+            {
+                outcome.read_choices(choices);
+            }
             outcome.request_id = text(&last["request_id"]);
             outcome.read_usage(&last["usage"]);
             return outcome;
@@ -107,10 +111,7 @@ impl Outcome {
             .as_array()
             .or(result["output"]["choices"].as_array())
         {
-            for (place, choice) in (0..).zip(choices) {
-                let index = choice["index"].as_u64().unwrap_or(place);
-                outcome.choices.insert(index, Part::of_choice(choice));
-            }
+            outcome.read_choices(choices);
         } else {
             outcome
                 .choices
@@ -179,6 +180,13 @@ impl Outcome {
             "/completion_tokens_details/reasoning_tokens",
         ]);
         self.usage = [input, output, total, cached, thinking];
+    }
+
+    fn read_choices(&mut self, choices: &[Value]) {
+        for (place, choice) in (0..).zip(choices) {
+            let index = choice["index"].as_u64().unwrap_or(place);
+            self.choices.insert(index, Part::of_choice(choice));
+        }
     }
 
     /// Streams of the v2 client and of openai: folded fields, and pieces of tool calls.
@@ -266,15 +274,17 @@ impl Part {
     }
 
     fn add_call(&mut self, place: u64, call: &Value) {
-        let fields = self
+        let index = call["index"].as_u64().unwrap_or(place);
+        // The folded form of the openai vectors has no `function` level.
+        let function = call.get("function").unwrap_or(call);
+        let pieces = [&call["id"], &function["name"], &function["arguments"]];
+        for (field, piece) in self
             .tool_calls
-            .entry(call["index"].as_u64().unwrap_or(place))
-            .or_default();
-        for (field, piece) in fields.iter_mut().zip([
-            &call["id"],
-            &call["function"]["name"],
-            &call["function"]["arguments"],
-        ]) {
+            .entry(index)
+            .or_default()
+            .iter_mut()
+            .zip(pieces)
+        {
             field.push_str(piece.as_str().unwrap_or_default());
         }
     }

@@ -93,8 +93,9 @@ impl fmt::Debug for StaticKeys {
 }
 
 fn bucket_of(digest: &KeyDigest) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *digest;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    let mut head = [0; 8];
+    head.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(head)
 }
 
 #[cfg(test)]

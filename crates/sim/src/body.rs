@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::journal::{JournalGuard, Verdict};
+
+/// Between the last byte and a cut.
+const FLUSH_TIME: Duration = Duration::from_millis(5);
 
 /// One piece of a body.
 #[derive(Clone, Debug)]
@@ -42,6 +45,7 @@ pub(crate) struct AnswerBody {
     verdict: Verdict,
     began: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    cut_at: Option<Pin<Box<Sleep>>>,
     /// `None` after the end.
     guard: Option<JournalGuard>,
     /// Known where the body is one JSON object.
@@ -61,6 +65,7 @@ impl AnswerBody {
             verdict,
             began: Instant::now(),
             timer: None,
+            cut_at: None,
             guard: Some(guard),
             length: None,
         }
@@ -101,6 +106,14 @@ impl Body for AnswerBody {
             return match this.ending {
                 Ending::Stall => Poll::Pending,
                 Ending::Cut => {
+                    // The server drops what it has not written yet when a body fails, so it gets
+                    // the time to write what came before.
+                    let pause = this
+                        .cut_at
+                        .get_or_insert_with(|| Box::pin(sleep(FLUSH_TIME)));
+                    if pause.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
                     this.conclude();
                     Poll::Ready(Some(Err(io::Error::other("cut on purpose"))))
                 }

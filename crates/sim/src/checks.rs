@@ -51,7 +51,7 @@ pub(crate) fn check(
     } = received;
     let id = match body.get("model") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
-        Some(Value::String(_)) | None | Some(Value::Null) => {
+        Some(Value::String(_) | Value::Null) | None => {
             return Err(Rejection::parameter(
                 "Required parameter(model) missing or invalid, please \
                 check the request parameters.",

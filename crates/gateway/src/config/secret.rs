@@ -23,7 +23,7 @@ impl<F: Fn(&str) -> Option<String>> Environment for F {
     }
 }
 
-impl Environment for HashMap<String, String> {
+impl<S: std::hash::BuildHasher> Environment for HashMap<String, String, S> {
     fn var(&self, name: &str) -> Option<String> {
         self.get(name).cloned()
     }

@@ -51,9 +51,8 @@ fn check_one(call: &Call, message: &Value) -> Checked {
         .is_some_and(|calls| !calls.is_empty());
     match content {
         Value::String(text) if text.is_empty() && role == "user" => Err(empty_content()),
-        Value::String(_) => Ok(()),
         Value::Array(parts) if parts.is_empty() && role == "user" => Err(empty_content()),
-        Value::Array(_) => Ok(()),
+        Value::String(_) | Value::Array(_) => Ok(()),
         Value::Null if calls_tools => Ok(()),
         Value::Null => Err(match call.dialect {
             Dialect::Native => empty_content(),

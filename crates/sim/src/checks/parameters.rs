@@ -25,8 +25,11 @@ pub(super) fn check(call: &Call) -> Checked {
     Ok(())
 }
 
+/// Parameters, what their values must be, and the service's word for it.
+type Kind = (&'static [&'static str], fn(&Value) -> bool, &'static str);
+
 fn check_kinds(call: &Call) -> Checked {
-    let kinds: [(&[&str], fn(&Value) -> bool, &str); 4] = [
+    let kinds: [Kind; 4] = [
         (
             &[
                 "temperature",
@@ -66,9 +69,7 @@ fn check_kinds(call: &Call) -> Checked {
     for (names, fits, kind) in kinds {
         for name in names {
             if call.parameters.get(*name).is_some_and(|value| !fits(value)) {
-                let mut rejection = Rejection::parameter(format!("'{name}' must be {kind}"));
-                rejection.param = None;
-                return Err(rejection);
+                return refuse(format!("'{name}' must be {kind}"));
             }
         }
     }

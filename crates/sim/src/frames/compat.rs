@@ -77,7 +77,7 @@ pub(super) fn stream(
     }
     let options = call.parameters.get("stream_options");
     if options.is_some_and(|options| options["include_usage"] == true) {
-        let mut chunk = writer.chunk(json!([]));
+        let mut chunk = writer.chunk(&json!([]));
         chunk["usage"] = usage(answer);
         writer.push(&chunk.to_string(), 0);
     }
@@ -130,7 +130,7 @@ impl Writer<'_> {
                     "function": { "name": null, "arguments": arguments },
                 }] }),
             };
-            self.write(index, delta, Value::Null, new_logprobs, tokens);
+            self.write(index, &delta, None, new_logprobs.as_ref(), tokens);
         }
         let end = if cumulative {
             json!({ "content": text })
@@ -138,11 +138,11 @@ impl Writer<'_> {
             json!({ "content": "" })
         };
         for _ in 0..if cumulative { 2 } else { 1 } {
-            self.write(index, end.clone(), json!(choice.finish_reason), None, 0);
+            self.write(index, &end, Some(choice.finish_reason), None, 0);
         }
     }
 
-    fn chunk(&self, choices: Value) -> Value {
+    fn chunk(&self, choices: &Value) -> Value {
         json!({
             "choices": choices,
             "object": "chat.completion.chunk",
@@ -157,12 +157,12 @@ impl Writer<'_> {
     fn write(
         &mut self,
         index: usize,
-        delta: Value,
-        finish_reason: Value,
-        logprobs: Option<Value>,
+        delta: &Value,
+        finish_reason: Option<&str>,
+        logprobs: Option<&Value>,
         tokens: u64,
     ) {
-        let chunk = self.chunk(json!([{
+        let chunk = self.chunk(&json!([{
             "delta": delta,
             "finish_reason": finish_reason,
             "index": index,

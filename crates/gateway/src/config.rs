@@ -102,11 +102,11 @@ impl Default for Timeouts {
             connect: upstream.connect,
             response: upstream.response,
             // A thinking model may be silent for minutes between two frames.
-            idle: Duration::from_secs(300),
+            idle: Duration::from_mins(5),
             // As long as common proxies keep unused connections.
             client_header: Duration::from_secs(75),
-            client_body: Duration::from_secs(120),
-            drain: Duration::from_secs(120),
+            client_body: Duration::from_mins(2),
+            drain: Duration::from_mins(2),
         }
     }
 }

@@ -175,7 +175,7 @@ impl Refusal {
                 format!("event:error\n:HTTP_STATUS/{status}\ndata:{body}\n\n")
             }
             Dialect::Anthropic => format!("event: error\ndata: {body}\n\n"),
-            _ => format!("data: {body}\n\n"),
+            Dialect::OpenAi => format!("data: {body}\n\n"),
         }
     }
 

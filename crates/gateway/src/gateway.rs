@@ -96,9 +96,10 @@ impl GatewayBuilder {
     pub fn build(self) -> Result<Gateway, AccountError> {
         let timeouts = self.config.timeouts;
         let upstreams = self.upstreams.unwrap_or_else(|| {
-            let mut limits = UpstreamTimeouts::default();
-            limits.connect = timeouts.connect;
-            limits.response = timeouts.response;
+            let limits = UpstreamTimeouts {
+                connect: timeouts.connect,
+                response: timeouts.response,
+            };
             let upstream = HttpUpstream::new(limits);
             Arc::new(move || Arc::new(upstream.with_new_pool()) as Arc<dyn Upstream>)
         });

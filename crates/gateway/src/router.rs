@@ -51,7 +51,7 @@ pub(crate) fn router(worker: Worker) -> Router {
         post(move |Shared(worker): Shared<Worker>, request: Request| {
             relay::handle(worker, dialect, request)
         })
-        .fallback(|shared, uri| wrong_method("POST", shared, uri))
+        .fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri))
     };
     let mut router = Router::new()
         .route(NATIVE_CHAT, chat(Dialect::Native))
@@ -65,11 +65,11 @@ pub(crate) fn router(worker: Worker) -> Router {
         router = router
             .route(
                 &format!("{root}/models"),
-                get(models).fallback(|shared, uri| wrong_method("GET", shared, uri)),
+                get(models).fallback(|shared, uri: Uri| wrong_method("GET", shared, &uri)),
             )
             .route(
                 &format!("{root}/models/{{*id}}"),
-                get(model).fallback(|shared, uri| wrong_method("GET", shared, uri)),
+                get(model).fallback(|shared, uri: Uri| wrong_method("GET", shared, &uri)),
             );
     }
     router.fallback(any(unknown_route)).with_state(worker)
@@ -129,8 +129,16 @@ fn is_authenticated(worker: &Worker, headers: &HeaderMap) -> bool {
     relay::presented_key(headers).is_some_and(|key| worker.state.keys.authenticate(key).is_some())
 }
 
-async fn wrong_method(allow: &'static str, Shared(worker): Shared<Worker>, uri: Uri) -> Response {
-    refuse(&worker, uri.path(), &Refusal::method_not_allowed(allow))
+fn wrong_method(
+    allow: &'static str,
+    Shared(worker): Shared<Worker>,
+    uri: &Uri,
+) -> std::future::Ready<Response> {
+    std::future::ready(refuse(
+        &worker,
+        uri.path(),
+        &Refusal::method_not_allowed(allow),
+    ))
 }
 
 async fn unknown_route(Shared(worker): Shared<Worker>, uri: Uri) -> Response {

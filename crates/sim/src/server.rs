@@ -93,7 +93,7 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
     let service = service_fn(move |request| answer(router.clone(), request));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(120));
+        .header_read_timeout(Duration::from_mins(2));
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -10,7 +10,7 @@ pub(crate) fn split(text: &str) -> Vec<String> {
         let wide = is_wide(c);
         // Of five wide characters the first two, the next two and the last are a token each.
         let starts = if wide {
-            wide_run % 5 % 2 == 0
+            (wide_run % 5).is_multiple_of(2)
         } else {
             limit == 0 || current.chars().count() >= limit || c == ' ' || c == '\n'
         };

@@ -9,9 +9,8 @@
 //! ```
 //! use bailian_wire::error::{ErrorClass, parse_error_body};
 //!
-//! let body = br##"{"error":{"message":"You exceeded your current quota, please check your plan
-//! and billing details. For details, see: https://help.aliyun.com/zh/model-studio/error-code#token-limit",
-//! "type":"insufficient_quota","param":null,"code":"insufficient_quota"},"request_id":"r-1"}"##;
+//! let body = br##"{"error":{"code":"insufficient_quota","type":"insufficient_quota","message":
+//! "You exceeded your current quota. See: https://help.example/error-code#token-limit"},"request_id":"r-1"}"##;
 //! let error = parse_error_body(429, body);
 //! assert_eq!(error.class(), ErrorClass::RateLimitTokens); // not a bill: wait a little
 //! assert_eq!(error.request_id(), Some("r-1"));

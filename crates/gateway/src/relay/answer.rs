@@ -68,7 +68,7 @@ async fn relay_error(
     let bytes = read
         .ok()
         .and_then(Result::ok)
-        .map(|body| body.to_bytes())
+        .map(http_body_util::Collected::to_bytes)
         .unwrap_or_default();
     let mut headers = headers::to_client(from, false);
     headers.remove(CONTENT_LENGTH);
@@ -201,7 +201,7 @@ impl http_body::Body for RelayBody {
     fn is_end_stream(&self) -> bool {
         self.upstream
             .as_ref()
-            .is_none_or(|upstream| upstream.is_end_stream())
+            .is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -89,8 +89,8 @@ impl Writer<'_> {
     fn write_choice(&mut self, index: usize, choice: &ChoiceAnswer, chunk_tokens: usize) {
         self.write(
             index,
-            json!({ "content": "", "role": "assistant" }),
-            Value::Null,
+            &json!({ "content": "", "role": "assistant" }),
+            None,
             None,
             0,
         );

@@ -67,7 +67,7 @@ async fn chat(
         .open(config.journal_capacity, |entry| {
             entry.request_id.clone_from(&request_id);
             entry.key = mask(&key);
-            entry.path = head.uri.path().to_owned();
+            head.uri.path().clone_into(&mut entry.path);
             entry.dialect = dialect.to_string();
         });
     let context = Context {
@@ -163,15 +163,6 @@ impl Orders {
                 .get(name)
                 .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
-        fn number<T: std::str::FromStr>(
-            name: &str,
-            text: Option<String>,
-        ) -> Result<Option<T>, String> {
-            let parsed = text.map(|text| text.trim().parse());
-            parsed
-                .transpose()
-                .map_err(|_| format!("the header {name} is not a number"))
-        }
         let mut speed = config.speed;
         if let Some(ttft) = number("x-sim-ttft-ms", text("x-sim-ttft-ms"))? {
             speed.ttft_ms = ttft;
@@ -194,6 +185,14 @@ impl Orders {
             faults: faults.map_err(|error| error.to_string())?,
         })
     }
+}
+
+/// A header's number.
+fn number<T: std::str::FromStr>(name: &str, text: Option<String>) -> Result<Option<T>, String> {
+    let parsed = text.map(|text| text.trim().parse());
+    parsed
+        .transpose()
+        .map_err(|_| format!("the header {name} is not a number"))
 }
 
 /// `%E4%BD%A0` and the like; a lone `%` stays.

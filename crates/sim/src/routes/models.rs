@@ -68,6 +68,7 @@ pub(super) async fn compat_one(
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names that the query has")]
 pub(super) struct Page {
     page_no: Option<usize>,
     page_size: Option<usize>,

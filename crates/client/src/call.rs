@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailian_quota::{RetryCost, Slot};
+use bailian_wire::error::ErrorClass;
 use tokio::time::Instant;
 
 pub(crate) use exchange::{Limit, Opened, open, read_all};
@@ -169,6 +170,8 @@ fn next_pause(
     let policy = &settings.retry;
     let asked = failure.hints.should_retry;
     let (may_retry, backoff) = match &failure.cause {
+        // No pause pays a bill, whatever the server says.
+        Cause::Api(error) if error.class() == ErrorClass::QuotaExhausted => (false, None),
         Cause::Api(error) => (asked.unwrap_or(error.retry().is_some()), error.retry()),
         Cause::Transport(error) => {
             let sent = error.sent() != Sent::No;

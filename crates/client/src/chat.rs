@@ -32,7 +32,7 @@ impl<'a> Chat<'a> {
     /// Asks for an answer and waits for all of it.
     ///
     /// Models that answer in streams only, and thinking that is only offered in streams, are
-    /// streamed inside and joined.
+    /// streamed inside and joined. Such a call is not repeated any more once its first event is there.
     ///
     /// # Errors
     /// Any [`Error`]; see its variants. Failures worth it were retried by then.

@@ -8,7 +8,7 @@ use bailian_wire::stream::StreamError;
 use crate::attempt::{Attempt, Outcome};
 use crate::error::{DecodeError, Error, Failed, StreamFailure, TimeoutError, TimeoutPart};
 use crate::retry::ServerHints;
-use crate::transport::{Sent, TransportError};
+use crate::transport::{Sent, TransportError, TransportErrorKind};
 
 /// Why an attempt failed, with what decides whether there is another one.
 #[derive(Debug)]
@@ -75,7 +75,13 @@ impl AttemptFailure {
                 },
                 false,
             ),
-            Cause::Stream(_) | Cause::Decode(_) => (Outcome::Undecodable, true),
+            // It ended before its first event.
+            Cause::Stream(StreamFailure::Truncated) => {
+                (Outcome::Disconnected(TransportErrorKind::Closed), true)
+            }
+            Cause::Stream(StreamFailure::Malformed(_)) | Cause::Decode(_) => {
+                (Outcome::Undecodable, true)
+            }
         };
         Attempt {
             outcome,

@@ -37,6 +37,8 @@ pub struct ChatStream {
     decoder: StreamDecoder,
     body: Option<Body>,
     idle: Pin<Box<Sleep>>,
+    /// Whether the caller waits for bytes, and the idle limit runs.
+    waits: bool,
     deadline: Option<Pin<Box<Sleep>>>,
     settings: Settings,
     head: Head,
@@ -72,6 +74,7 @@ impl ChatStream {
             decoder,
             body,
             idle,
+            waits: false,
             deadline,
             settings,
             head,
@@ -155,6 +158,16 @@ impl ChatStream {
         failure.into_error(std::mem::take(&mut self.head.attempts))
     }
 
+    /// Starts the idle limit when the caller begins to wait, so that a caller who was busy
+    /// elsewhere is not told that the service was silent.
+    fn begin_to_wait(&mut self) {
+        if !std::mem::replace(&mut self.waits, true)
+            && let Some(end) = Instant::now().checked_add(self.settings.idle)
+        {
+            self.idle.as_mut().reset(end);
+        }
+    }
+
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<TimeoutError> {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
@@ -200,9 +213,7 @@ impl Stream for ChatStream {
             match body.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(bytes))) => {
                     this.decoder.feed(&bytes);
-                    if let Some(end) = Instant::now().checked_add(this.settings.idle) {
-                        this.idle.as_mut().reset(end);
-                    }
+                    this.waits = false;
                 }
                 // Every answer had ended; only the goodbye was lost.
                 Poll::Ready(Some(Err(_))) if this.decoder.is_complete() => this.body = None,
@@ -214,6 +225,7 @@ impl Stream for ChatStream {
                     this.decoder.finish();
                 }
                 Poll::Pending => {
+                    this.begin_to_wait();
                     let error = ready!(this.poll_timers(cx));
                     return Poll::Ready(Some(Err(this.end_with(Cause::Timeout(error)))));
                 }

@@ -15,6 +15,8 @@ use crate::options::RequestOptions;
 use crate::region::Region;
 use crate::retry::RetryPolicy;
 use crate::timeouts::Timeouts;
+#[cfg(feature = "transport-reqwest")]
+use crate::transport::ReqwestTransport;
 use crate::transport::Transport;
 
 /// Builds a [`Client`] from arguments, environment and files.
@@ -130,9 +132,10 @@ impl ClientBuilder {
         let config = self.take_config()?;
         let transport = match self.transport.take() {
             Some(transport) => transport,
-            None => Arc::new(crate::transport::ReqwestTransport::new(
-                config.timeouts.connect,
-            )?),
+            None if config.endpoint.is_loopback() => {
+                Arc::new(ReqwestTransport::direct(config.timeouts.connect)?)
+            }
+            None => Arc::new(ReqwestTransport::new(config.timeouts.connect)?),
         };
         Ok(self.finish(config, transport))
     }

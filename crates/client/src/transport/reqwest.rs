@@ -32,7 +32,23 @@ impl ReqwestTransport {
     /// # Errors
     /// [`ConfigError`] when the TLS library or the proxy settings of the environment cannot be used.
     pub fn new(connect_timeout: Duration) -> Result<Self, ConfigError> {
-        let client = ::reqwest::Client::builder()
+        Self::build(::reqwest::Client::builder(), connect_timeout)
+    }
+
+    /// A transport that uses no proxy, whatever the environment says. For servers on this machine,
+    /// which a proxy would look for on its own.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the TLS library cannot be used.
+    pub fn direct(connect_timeout: Duration) -> Result<Self, ConfigError> {
+        Self::build(::reqwest::Client::builder().no_proxy(), connect_timeout)
+    }
+
+    fn build(
+        builder: ::reqwest::ClientBuilder,
+        connect_timeout: Duration,
+    ) -> Result<Self, ConfigError> {
+        let client = builder
             .connect_timeout(connect_timeout)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_keepalive(TCP_KEEPALIVE)

@@ -12,6 +12,7 @@ mod endpoints;
 mod fake;
 mod retries;
 mod server;
+mod simulator;
 mod streams;
 mod timeouts;
 mod vectors;

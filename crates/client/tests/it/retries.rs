@@ -117,6 +117,10 @@ async fn the_server_can_forbid_and_ask_for_repetition() {
     )]);
     fake.client().chat().create(&request()).await.unwrap_err();
     assert_eq!(fake.calls(), 1);
+    let bill = Script::error(429, "PrepaidBillOverdue", &[("x-should-retry", "true")]);
+    let fake = Fake::new([bill]);
+    fake.client().chat().create(&request()).await.unwrap_err();
+    assert_eq!(fake.calls(), 1);
     let again = Script::error(409, "Conflict", &[("x-should-retry", "true")]);
     let fake = Fake::new([again, Script::ok()]);
     fake.client().chat().create(&request()).await.unwrap();

@@ -187,3 +187,18 @@ async fn a_slow_but_steady_stream_meets_no_limit() {
     let stream = once(&fake).chat().stream(&request()).await.unwrap();
     assert_eq!(stream.collect().await.unwrap().text(), "hhi");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_was_busy_elsewhere_is_not_told_that_the_service_was_silent() {
+    let fake = Fake::new([Script::events(vec![
+        FRAME.into(),
+        Piece::Wait(Duration::from_secs(1)),
+        LAST_FRAME.into(),
+    ])]);
+    let mut stream = once(&fake).chat().stream(&request()).await.unwrap();
+    while !matches!(stream.next().await, Some(Ok(bailian::ChatEvent::Usage(_)))) {}
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    while let Some(event) = stream.next().await {
+        event.unwrap();
+    }
+}

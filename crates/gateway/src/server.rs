@@ -91,18 +91,15 @@ impl Server {
         let (listen, threads) = (config.listen, config.threads);
         let (limits, timeouts) = (config.limits, config.timeouts);
         let gateway = Gateway::builder(config).build()?;
-        let bind = |address| {
-            listener::bind(address).map_err(|source| ServerError::Bind { address, source })
-        };
-        let first = bind(listen)?;
-        let address = first.local_addr().map_err(|source| ServerError::Bind {
+        let failed = |source| ServerError::Bind {
             address: listen,
             source,
-        })?;
-        let mut listeners = vec![first];
-        for _ in 1..threads {
-            listeners.push(bind(address)?);
-        }
+        };
+        let listeners = listener::bind_all(listen, threads).map_err(failed)?;
+        let address = match listeners.first() {
+            Some(first) => first.local_addr().map_err(failed)?,
+            None => listen,
+        };
         Ok(Self {
             gateway,
             listeners,

@@ -204,7 +204,7 @@ async fn open_streams_end_before_the_gateway_stops() {
     let (status, _, text) = read(response).await;
     assert_eq!(status, 200);
     assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
-    pair.gateway.served.await.unwrap();
+    pair.gateway.task.await.unwrap();
     assert!(
         tokio::net::TcpStream::connect(pair.gateway.address)
             .await
@@ -223,6 +223,33 @@ async fn connections_to_upstream_are_used_again() {
     // knows how many the simulator accepted only through the gateway's own ports, so the proof is
     // that a simulator which closes idle connections is still answered.
     assert_eq!(pair.simulator.journal().len(), 20);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_refused_even_by_another_gateway() {
+    let pair = Pair::new().await;
+    for threads in [1, 2] {
+        let mut config = support::config(&pair.simulator.base_url(), UPSTREAM_KEY);
+        config.listen = pair.gateway.address;
+        config.threads = threads;
+        assert!(bailian_gateway::Server::bind(config).is_err());
+    }
+}
+
+#[tokio::test]
+async fn several_threads_serve_one_address() {
+    let pair = Pair::new().await;
+    let mut config = support::config(&pair.simulator.base_url(), UPSTREAM_KEY);
+    config.threads = 3;
+    let gateway = support::start(config);
+    for _ in 0..12 {
+        assert_eq!(
+            send(gateway.address, post(OPENAI, openai_body(false)))
+                .await
+                .status(),
+            200
+        );
+    }
 }
 
 #[tokio::test]
@@ -259,7 +286,7 @@ async fn secrets_reach_neither_client_nor_metrics_nor_upstream() {
         get("/nowhere"),
     ] {
         let (_, headers, text) = read(pair.send(request).await).await;
-        seen.push_str(&format!("{headers:?}{text}"));
+        seen = format!("{seen}{headers:?}{text}");
     }
     assert!(!seen.contains(UPSTREAM_KEY) && !seen.contains(KEY));
     let upstream = pair.journal_until(|_| true).await;

@@ -41,7 +41,7 @@ const GOOD: &str = r#"
 fn a_whole_file_is_read() {
     let config = parse(GOOD).unwrap();
     assert_eq!((config.threads, config.listen.port()), (2, 0));
-    assert_eq!(config.timeouts.idle, Duration::from_secs(300));
+    assert_eq!(config.timeouts.idle, Duration::from_mins(5));
     assert_eq!(config.limits.max_body_bytes, 1000);
     assert_eq!(config.account.native_root, "http://127.0.0.1:9000/api/v1");
     assert_eq!(

@@ -20,19 +20,33 @@ const BACKLOG: i32 = 4096;
 /// How long accepting pauses when the system has no more file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds an address that other listeners of this program share.
-pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// Binds `address` once per thread; port 0 takes a free one, the same for all.
+pub(super) fn bind_all(
+    address: SocketAddr,
+    threads: usize,
+) -> io::Result<Vec<std::net::TcpListener>> {
+    if threads <= 1 {
+        return Ok(vec![bind(address, false)?]);
+    }
+    // Sharing an address means sharing it with any program of this user that wants to, another
+    // gateway for instance. So the address is first bound alone, to see that nobody is there.
+    let alone = bind(address, false)?;
+    let address = alone.local_addr()?;
+    drop(alone);
+    (0..threads).map(|_| bind(address, true)).collect()
+}
+
+fn bind(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    // Not on other systems: there it lets any program take the address.
     #[cfg(unix)]
-    {
-        // Not on other systems: there it lets any program take the address.
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-    }
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -31,7 +31,7 @@ pub const NATIVE: &str = "/api/v1/services/aigc/text-generation/generation";
 pub struct Running {
     pub address: SocketAddr,
     pub stop: Option<oneshot::Sender<()>>,
-    pub served: JoinHandle<()>,
+    pub task: JoinHandle<()>,
 }
 
 /// Gateway and simulator.
@@ -65,13 +65,13 @@ pub fn start(config: Config) -> Running {
     let server = Server::bind(config).unwrap();
     let address = server.local_addr();
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         server.run(async { drop(stopped.await) }).await.unwrap();
     });
     Running {
         address,
         stop: Some(stop),
-        served,
+        task,
     }
 }
 

@@ -1,0 +1,102 @@
+//! `bailian demo`: a gateway in front of a simulator, in one process and without a key.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use bailian_gateway::{Config, Server, ServerError};
+use bailian_sim::config::Speed;
+use bailian_sim::{SimConfig, Simulator};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::listen;
+use crate::serve::{failure, make_key, runtime};
+use crate::shutdown::Signals;
+
+/// Where the demo listens unless another program is there.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where the gateway listens; port 0 takes a free one [default: 127.0.0.1:8080, or a free port
+    /// when that is taken].
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Prints addresses and key as one line of JSON, for scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let signals = Signals::listen().map_err(Failure::run)?;
+        let mut settings = SimConfig::default();
+        settings.speed = Speed::like_a_model();
+        let simulator = Simulator::new(settings)
+            .spawn()
+            .await
+            .map_err(Failure::run)?;
+        let upstream = simulator.base_url();
+        let key = make_key();
+        let config =
+            Config::for_base_url(&upstream, "sk-demo".into(), key.clone()).map_err(Failure::run)?;
+        let server = bind(config, arguments.listen).map_err(failure)?;
+        let gateway = listen::local_url(server.local_addr());
+        let key = key.expose_secret();
+        if arguments.json {
+            let line = json!({
+                "gateway": gateway,
+                "simulator": upstream,
+                "dashboard": null,
+                "api_key": key,
+                "admin_token": null,
+            });
+            println!("{line}");
+        } else {
+            println!("{}", welcome(&gateway, &upstream, key));
+        }
+        listen::announce(server.local_addr());
+        match signals.serve(|stop| server.run(stop)).await {
+            Some(outcome) => outcome.map_err(failure),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Binds the wanted address, or the usual one and else any.
+fn bind(mut config: Config, wanted: Option<SocketAddr>) -> Result<Server, ServerError> {
+    config.listen = wanted.unwrap_or(DEFAULT_LISTEN);
+    match Server::bind(config.clone()) {
+        Err(ServerError::Bind { .. }) if wanted.is_none() => {
+            config.listen.set_port(0);
+            Server::bind(config)
+        }
+        bound => bound,
+    }
+}
+
+/// What a newcomer can paste.
+fn welcome(gateway: &str, simulator: &str, key: &str) -> String {
+    format!(
+        r#"A gateway in front of a simulated Model Studio. Nothing leaves this machine; Ctrl-C ends it.
+
+  gateway    {gateway}
+  simulator  {simulator}
+  API key    {key}
+
+Ask it:
+
+curl -sN {gateway}/v1/chat/completions \
+  -H "Authorization: Bearer {key}" \
+  -H "Content-Type: application/json" \
+  -d '{{"model": "qwen-plus", "stream": true, "messages": [{{"role": "user", "content": "用一句话介绍杭州。"}}]}}'
+
+Or point a client at it:
+
+OpenAI:         export OPENAI_BASE_URL={gateway}/v1 OPENAI_API_KEY={key}
+DashScope 2.x:  export DASHSCOPE_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={key}
+DashScope 1.x:  export DASHSCOPE_HTTP_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={key}
+bailian chat:   DASHSCOPE_BASE_URL={gateway} DASHSCOPE_API_KEY={key} bailian chat
+"#
+    )
+}

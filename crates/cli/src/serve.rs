@@ -1,0 +1,85 @@
+//! `bailian serve`: the gateway.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bailian_gateway::{Config, Server, ServerError};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::failure::Failure;
+use crate::listen;
+use crate::settings::Settings;
+use crate::shutdown::Signals;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The configuration file, in TOML. Without one, DASHSCOPE_API_KEY and DASHSCOPE_BASE_URL name
+    /// the account and BAILIAN_API_KEY the one virtual key; `.env` is read, too.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen, above the configuration; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (mut config, made_key) = configuration(arguments)?;
+    if let Some(address) = arguments.listen {
+        config.listen = address;
+    }
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let signals = Signals::listen().map_err(Failure::run)?;
+        let server = Server::bind(config).map_err(failure)?;
+        if let Some(key) = made_key {
+            // The one moment at which the key can be learned.
+            println!(
+                "api key, made for this run as BAILIAN_API_KEY is not set: {}",
+                key.expose_secret()
+            );
+        }
+        listen::announce(server.local_addr());
+        match signals.serve(|stop| server.run(stop)).await {
+            Some(outcome) => outcome.map_err(failure),
+            None => Ok(()),
+        }
+    })
+}
+
+/// The configuration, and the virtual key if one was made.
+fn configuration(arguments: &Arguments) -> Result<(Config, Option<SecretString>), Failure> {
+    let settings = Settings::read()?;
+    let environment = |name: &str| settings.get(name);
+    if let Some(path) = &arguments.config {
+        let config = Config::load(path, &environment).map_err(Failure::usage)?;
+        return Ok((config, None));
+    }
+    let mut made = None;
+    let config = Config::from_environment(&environment, || made.insert(make_key()).clone())
+        .map_err(Failure::usage)?;
+    Ok((config, made))
+}
+
+/// A virtual key that cannot be guessed: 122 random bits.
+pub(crate) fn make_key() -> SecretString {
+    format!("bl-{}", uuid::Uuid::new_v4().simple()).into()
+}
+
+/// The runtime that waits for signals; the gateway has runtimes of its own.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .map_err(Failure::Run)
+}
+
+/// An account that cannot be used is a matter of the configuration; all else is not.
+pub(crate) fn failure(error: ServerError) -> Failure {
+    match error {
+        ServerError::Account(_) => Failure::usage(error),
+        _ => Failure::run(error),
+    }
+}

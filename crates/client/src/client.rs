@@ -11,6 +11,7 @@ pub use builder::ClientBuilder;
 
 use crate::chat::Chat;
 use crate::config::Config;
+#[cfg(feature = "transport-reqwest")]
 use crate::error::Error;
 use crate::options::RequestOptions;
 use crate::transport::Transport;

@@ -9,6 +9,7 @@
 
 mod configuration;
 mod endpoints;
+mod errors;
 mod fake;
 mod retries;
 mod server;

@@ -38,8 +38,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .map_err(Failure::run)?;
         let upstream = simulator.base_url();
         let key = make_key();
-        let config =
+        let mut config =
             Config::for_base_url(&upstream, "sk-demo".into(), key.clone()).map_err(Failure::run)?;
+        // What is said to the simulator by header shall reach it.
+        config.account.forward_headers.push("x-sim-*".to_owned());
         let server = bind(config, arguments.listen).map_err(failure)?;
         let gateway = listen::local_url(server.local_addr());
         let key = key.expose_secret();

@@ -3,6 +3,7 @@
 mod kinds;
 
 use std::fmt;
+use std::time::Duration;
 
 use bailian_wire::error::ApiError;
 use thiserror::Error as ThisError;
@@ -55,6 +56,7 @@ pub struct Failed<E> {
     pub(crate) cause: E,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) request_id: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 // === impl Failed ===
@@ -65,11 +67,17 @@ impl<E> Failed<E> {
             cause,
             attempts,
             request_id: None,
+            retry_after: None,
         }
     }
 
     pub(crate) fn with_request_id(mut self, request_id: Option<String>) -> Self {
         self.request_id = request_id;
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
         self
     }
 
@@ -182,7 +190,7 @@ impl Error {
             // The work may have been done and billed once already: the caller has to decide.
             Self::Disconnected(_) | Self::Stream(_) => RetryAdvice::MayBillTwice,
             Self::Timeout(failed) => failed.cause.part.retry_advice(),
-            Self::Api(failed) => RetryAdvice::of_api(&failed.cause),
+            Self::Api(failed) => RetryAdvice::of_api(&failed.cause, failed.retry_after),
         }
     }
 }

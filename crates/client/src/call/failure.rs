@@ -92,8 +92,12 @@ impl AttemptFailure {
     }
 
     pub(crate) fn into_error(self, attempts: Vec<Attempt>) -> Error {
-        let id = self.request_id;
-        match self.cause {
+        let Self {
+            cause,
+            hints,
+            request_id: id,
+        } = self;
+        match cause {
             Cause::Transport(error) if error.sent() == Sent::No => {
                 Error::Connect(Box::new(Failed::new(error, attempts)))
             }
@@ -105,7 +109,8 @@ impl AttemptFailure {
             }
             Cause::Api(error) => {
                 let error = error.with_request_id(id.as_deref());
-                Error::Api(Box::new(Failed::new(error, attempts)))
+                let failed = Failed::new(error, attempts).with_retry_after(hints.after);
+                Error::Api(Box::new(failed))
             }
             Cause::Stream(failure) => {
                 Error::Stream(Box::new(Failed::new(failure, attempts).with_request_id(id)))

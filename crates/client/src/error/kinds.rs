@@ -31,7 +31,7 @@ pub enum ErrorKind {
 pub enum RetryAdvice {
     /// Do not send this request again.
     Never,
-    /// Send it again, after this long where the service's rules say so.
+    /// Send it again, after this long where the server asks for it or the service's rules say so.
     Same {
         /// How long to wait at least.
         after: Option<Duration>,
@@ -115,10 +115,10 @@ pub enum DecodeError {
 // === impl RetryAdvice ===
 
 impl RetryAdvice {
-    pub(crate) fn of_api(error: &ApiError) -> Self {
+    pub(crate) fn of_api(error: &ApiError, asked: Option<Duration>) -> Self {
         match (error.retry(), error.classification().failover) {
             (Some(backoff), _) => Self::Same {
-                after: Some(backoff.initial),
+                after: asked.or(Some(backoff.initial)),
             },
             (None, Failover::Nowhere) => Self::Never,
             (None, elsewhere) => Self::Elsewhere(elsewhere),

@@ -104,7 +104,9 @@ async fn a_wish_beyond_the_deadline_or_the_policy_ends_the_call_at_once() {
         .unwrap_err();
     assert_eq!(error.code(), Some(THROTTLED));
     let fake = Fake::new([Script::error(429, THROTTLED, &[("retry-after", "300")])]);
-    fake.client().chat().create(&request()).await.unwrap_err();
+    let error = fake.client().chat().create(&request()).await.unwrap_err();
+    let asked = Some(Duration::from_mins(5));
+    assert_eq!(error.retry_advice(), RetryAdvice::Same { after: asked });
     assert!(start.elapsed() < Duration::from_secs(1));
 }
 

@@ -248,3 +248,17 @@ fn the_anthropic_protocol_is_refused_with_a_way_out() {
     );
     assert!(error.to_string().contains("DASHSCOPE_PROTOCOL"));
 }
+
+#[test]
+fn clients_calls_and_streams_can_move_between_threads() {
+    fn moves<T: Send + 'static>() {}
+    fn is_shared<T: Send + Sync + Clone + 'static>() {}
+    fn future_moves<T: Send>(_: &T) {}
+    moves::<bailian::chat::ChatStream>();
+    moves::<bailian::Error>();
+    is_shared::<bailian::Client>();
+    let client = Fake::new([]).client();
+    let (chat, request) = (client.chat(), request("qwen-plus"));
+    future_moves(&chat.create(&request));
+    future_moves(&chat.stream(&request));
+}

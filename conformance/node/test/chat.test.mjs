@@ -140,7 +140,7 @@ for (const [way, ask] of Object.entries({ chat, stream })) {
       test("usage is what upstream counted", async () => {
         await simulator.reset();
         const { usage } = await ask(through, CHINESE);
-        const entry = await simulator.waitFor((entry) => entry.model === MODEL);
+        const entry = await simulator.waitFor((entry) => entry.verdict === "ok");
         assert.equal(entry.input_tokens, usage.input);
         assert.equal(entry.output_tokens, usage.output);
       });
@@ -175,8 +175,8 @@ if (simulated) {
         assert.ok(chunk.id);
         break;
       }
-      const entry = await simulator.waitFor((entry) => entry.model === MODEL);
-      assert.notEqual(entry.client_left_ms ?? null, null);
+      const entry = await simulator.waitFor((entry) => entry.verdict !== "open");
+      assert.equal(entry.verdict, "client_left");
     } finally {
       await simulator.configure({ speed: null });
     }

@@ -56,7 +56,7 @@ for (const [way, ask] of Object.entries({ chat, stream })) {
           ask(troubled("denied"), QUESTION),
           OpenAI.PermissionDeniedError,
           403,
-          "access_denied",
+          "model_access_denied",
         ));
     }
   });

@@ -59,7 +59,7 @@ def test_a_parameter_out_of_range_is_refused(driver, way):
     [
         ("limited", 429, "Throttling.RateQuota", "limit_requests"),
         ("arrears", 400, "Arrearage", "Arrearage"),
-        ("denied", 403, "AccessDenied", "access_denied"),
+        ("denied", 403, "Model.AccessDenied", "model_access_denied"),
         ("expired", 401, "InvalidApiKey", "invalid_api_key"),
     ],
 )

@@ -8,7 +8,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::num::NonZeroU32;
 
 use anyhow::Context as _;
-use bailian::{ChatRequest, Client, Dialect, Message};
+use bailian::{ChatRequest, Client, Dialect, Message, RequestOptions};
 
 use self::answer::Way;
 use crate::failure::Failure;
@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// The protocol to speak: native or openai [default: DASHSCOPE_PROTOCOL, else native].
     #[arg(long)]
     protocol: Option<Dialect>,
+    /// Sends the request even if the catalogue says that the model cannot take it.
+    #[arg(long)]
+    no_validate: bool,
     /// Leaves out the line about tokens.
     #[arg(short, long)]
     quiet: bool,
@@ -135,7 +138,8 @@ impl Arguments {
         if let Some(protocol) = self.protocol {
             builder = builder.protocol(protocol);
         }
-        Ok(builder.build()?)
+        let options = RequestOptions::new().validate(!self.no_validate);
+        Ok(builder.options(options).build()?)
     }
 
     fn way(&self, client: &Client) -> Way {

@@ -54,22 +54,31 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
 
 impl From<bailian::Error> for Failure {
     fn from(error: bailian::Error) -> Self {
-        let is_usage = matches!(
-            error,
-            bailian::Error::Config(_) | bailian::Error::Validation(_)
-        );
-        let request_id = error.request_id().map(str::to_owned);
-        let error = anyhow::Error::new(error);
-        let error = match request_id {
-            Some(id) if !told(&error).contains(&id) => {
-                anyhow::anyhow!("{} (request id {id})", told(&error))
+        match error {
+            bailian::Error::Config(_) => Self::usage(error),
+            bailian::Error::Validation(refused) => {
+                let problems: Vec<String> = refused
+                    .violations
+                    .iter()
+                    .map(|problem| format!("\n  - {problem}"))
+                    .collect();
+                Self::usage(anyhow::anyhow!(
+                    "{} cannot take this request:{}\nchange it, or send it all the same with \
+                     --no-validate",
+                    refused.model,
+                    problems.concat()
+                ))
             }
-            _ => error,
-        };
-        if is_usage {
-            Self::Usage(error)
-        } else {
-            Self::Run(error)
+            error => {
+                let request_id = error.request_id().map(str::to_owned);
+                let error = anyhow::Error::new(error);
+                match request_id {
+                    Some(id) if !told(&error).contains(&id) => {
+                        Self::run(anyhow::anyhow!("{} (request id {id})", told(&error)))
+                    }
+                    _ => Self::run(error),
+                }
+            }
         }
     }
 }

@@ -7,9 +7,10 @@ use bailian_wire::chat::{ChatEvent, ChatResponse};
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Writes the first answer's text, and on a terminal its thinking before it, dimmed.
+/// Writes the first answer's text, and on a terminal its thinking before it, dimmed. Dropped in the
+/// middle of an answer, it leaves the terminal as it was.
 #[derive(Debug)]
-pub(super) struct Printer<W> {
+pub(super) struct Printer<W: Write> {
     output: W,
     on_terminal: bool,
     state: State,
@@ -98,6 +99,13 @@ impl<W: Write> Printer<W> {
     }
 }
 
+impl<W: Write> Drop for Printer<W> {
+    fn drop(&mut self) {
+        // Nobody is left to be told that the terminal is gone.
+        drop(self.end());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +122,7 @@ mod tests {
             };
             printer.event(&event).unwrap();
         }
-        printer.end().unwrap();
+        drop(printer);
         String::from_utf8(output).unwrap()
     }
 

@@ -123,7 +123,6 @@ impl Conversation {
                 self.request.messages.pop();
             }
             None => {
-                println!();
                 eprintln!("(cancelled)");
                 self.request.messages.pop();
             }

@@ -143,7 +143,16 @@ fn a_parameter_that_the_model_cannot_take_is_refused_before_sending() {
         "",
     );
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("temperature"));
+    let error = text(&output.stderr);
+    assert!(
+        error.contains("temperature") && error.contains("--no-validate"),
+        "{error}"
+    );
+    // Sent all the same, it is the service that refuses.
+    let arguments = ["--no-validate", "--temperature", "3", "hello"];
+    let output = run(demo.chat(folder.path()).args(arguments), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("InvalidParameter"));
 }
 
 #[test]

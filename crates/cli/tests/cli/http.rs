@@ -17,7 +17,7 @@ pub(crate) fn send(url: &str, method: &str, path: &str, key: Option<&str>, body:
     let address = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
+        .set_read_timeout(Some(Duration::from_mins(1)))
         .unwrap();
     let key = key
         .map(|key| format!("authorization: Bearer {key}\r\n"))

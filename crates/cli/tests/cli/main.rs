@@ -1,5 +1,7 @@
 //! The binary, started as a user would start it.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails ends the test")]
+
 mod chat;
 mod demo;
 mod http;

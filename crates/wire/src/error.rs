@@ -20,9 +20,12 @@
 mod body;
 mod classify;
 mod encode;
+mod fallback;
+mod page;
+mod phrase;
 mod table;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 pub use self::body::{error_in_success, parse_error_body, parse_error_event};
@@ -274,13 +277,28 @@ impl fmt::Display for ApiError {
         let facts = &*self.0;
         write!(f, "HTTP {}", facts.status)?;
         if let Some(code) = &facts.code {
-            write!(f, " {code}")?;
+            write!(f, " {}", Printable(code))?;
         }
-        write!(f, ": {}", facts.message)?;
+        write!(f, ": {}", Printable(&facts.message))?;
         if let Some(id) = &facts.request_id {
-            write!(f, " (request id {id})")?;
+            write!(f, " (request id {})", Printable(id))?;
         }
         write!(f, "; {}", facts.classification.class.guidance())
+    }
+}
+
+/// Text of somebody else on its way to a terminal or a log.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, line) in self.0.split(char::is_control).enumerate() {
+            if place > 0 {
+                f.write_char(' ')?;
+            }
+            f.write_str(line)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,14 +1,18 @@
 //! Reads error bodies of every shape.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::page::readable;
 use super::{ApiError, Classification, Facts, Signals, classify};
 
 /// How much of a body is kept.
 const KEPT_BODY_BYTES: usize = 8 * 1024;
 
-/// How much of a body that is no JSON becomes the message.
-const SHOWN_TEXT_CHARS: usize = 300;
+/// How much of a message is kept. Longer ones quote the request.
+const KEPT_MESSAGE_BYTES: usize = 4 * 1024;
+
+/// How much of a code, a type, a parameter's name or an id is kept.
+const KEPT_NAME_BYTES: usize = 256;
 
 /// Reads the body of an HTTP error.
 ///
@@ -18,10 +22,12 @@ const SHOWN_TEXT_CHARS: usize = 300;
 pub fn parse_error_body(status: u16, body: &[u8]) -> ApiError {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}').trim();
-    if let Some(Value::Object(object)) = serde_json::from_str(text).ok().as_ref()
-        && let Some(error) = from_object(Some(status), object, text)
-    {
-        return error;
+    let mut request_id = None;
+    if let Ok(Value::Object(object)) = serde_json::from_str(text) {
+        if let Some(error) = from_object(Some(status), &object, text) {
+            return error;
+        }
+        request_id = member(&object, &REQUEST_ID);
     }
     if let Some((event_status, data)) = first_event(text)
         && let Ok(Value::Object(object)) = serde_json::from_str(data)
@@ -29,14 +35,17 @@ pub fn parse_error_body(status: u16, body: &[u8]) -> ApiError {
     {
         return error;
     }
-    build(
-        Some(status),
-        Said {
-            message: plain_text(status, text),
-            ..Said::default()
+    let shown = readable(text);
+    let said = Said {
+        message: if shown.is_empty() {
+            format!("HTTP {status} without a message")
+        } else {
+            shown
         },
-        text,
-    )
+        request_id,
+        ..Said::default()
+    };
+    build(Some(status), said, text)
 }
 
 /// Reads an error out of a JSON object that came with HTTP 200 or inside a stream.
@@ -53,10 +62,29 @@ pub fn parse_error_event(status: Option<u16>, data: &str) -> Option<ApiError> {
 /// Reads the error that an HTTP 200 answer carries in place of a result, if it does.
 pub fn error_in_success(answer: &Value) -> Option<ApiError> {
     let object = answer.as_object()?;
-    if object.contains_key("output") || object.contains_key("choices") {
+    // Some answers say `"code": "200"` or `"Success"`.
+    let code = member(object, &["code"]);
+    if code.is_some_and(|code| {
+        SUCCESS_CODES
+            .iter()
+            .any(|good| code.eq_ignore_ascii_case(good))
+    }) {
         return None;
     }
     from_object(None, object, &answer.to_string())
+}
+
+const SUCCESS_CODES: [&str; 4] = ["0", "200", "ok", "success"];
+
+const REQUEST_ID: [&str; 3] = ["request_id", "requestId", "RequestId"];
+
+/// The first of the members that says something.
+fn member(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| match object.get(*name)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
 }
 
 /// What a body says, whichever its shape.
@@ -69,39 +97,50 @@ struct Said {
     request_id: Option<String>,
 }
 
-fn from_object(
-    status: Option<u16>,
-    object: &serde_json::Map<String, Value>,
-    raw: &str,
-) -> Option<ApiError> {
-    let text = |object: &serde_json::Map<String, Value>, names: &[&str]| {
-        names.iter().find_map(|name| match object.get(*name)? {
-            Value::String(text) if !text.is_empty() => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        })
-    };
-    let request_id = text(object, &["request_id", "requestId", "RequestId"]);
-    let said = match object.get("error") {
-        Some(Value::Object(error)) => Said {
-            code: text(error, &["code"]),
-            kind: text(error, &["type"]),
-            message: text(error, &["message", "msg"]).unwrap_or_default(),
-            param: text(error, &["param"]),
+impl Said {
+    /// Bounds what was said by somebody else.
+    fn cut(self) -> Self {
+        let name = |text: Option<String>| text.map(|text| cut(text, KEPT_NAME_BYTES));
+        Self {
+            code: name(self.code),
+            kind: name(self.kind),
+            message: cut(self.message, KEPT_MESSAGE_BYTES),
+            param: name(self.param),
+            request_id: name(self.request_id),
+        }
+    }
+}
+
+fn from_object(status: Option<u16>, object: &Map<String, Value>, raw: &str) -> Option<ApiError> {
+    let request_id = member(object, &REQUEST_ID);
+    let said = match (object.get("error"), object.get("header")) {
+        (Some(Value::Object(error)), _) => Said {
+            code: member(error, &["code"]),
+            kind: member(error, &["type"]),
+            message: member(error, &["message", "msg"]).unwrap_or_default(),
+            param: member(error, &["param"]),
             request_id: request_id
-                .or_else(|| text(error, &["request_id"]))
+                .or_else(|| member(error, &["request_id"]))
                 .or_else(|| {
-                    text(object, &["id"]).map(|id| id.trim_start_matches("chatcmpl-").to_owned())
+                    let id = member(object, &["id"])?;
+                    Some(id.trim_start_matches("chatcmpl-").to_owned())
                 }),
         },
-        Some(Value::String(message)) => Said {
+        (Some(Value::String(message)), _) if !message.is_empty() => Said {
             message: message.clone(),
             request_id,
             ..Said::default()
         },
+        // The `task-failed` event of a socket; its task is what the service's support asks for.
+        (_, Some(Value::Object(header))) if header.contains_key("error_code") => Said {
+            code: member(header, &["error_code"]),
+            message: member(header, &["error_message"]).unwrap_or_default(),
+            request_id: request_id.or_else(|| member(header, &["task_id"])),
+            ..Said::default()
+        },
         _ => {
-            let code = text(object, &["code", "error_code"]);
-            let message = text(object, &["message", "msg", "error_message"]);
+            let code = member(object, &["code", "error_code"]);
+            let message = member(object, &["message", "msg", "error_message"]);
             if code.is_none() && (message.is_none() || status.is_none()) {
                 return None;
             }
@@ -117,8 +156,9 @@ fn from_object(
 }
 
 fn build(status: Option<u16>, said: Said, raw: &str) -> ApiError {
+    let said = said.cut();
     let signals = Signals {
-        status: status.filter(|status| *status != 200),
+        status: status.filter(|status| !(200..300).contains(status)),
         code: said.code.as_deref(),
         error_type: said.kind.as_deref(),
         message: &said.message,
@@ -138,7 +178,7 @@ fn build(status: Option<u16>, said: Said, raw: &str) -> ApiError {
         param: said.param,
         request_id: said.request_id,
         classification,
-        body: cut(raw, KEPT_BODY_BYTES).to_owned(),
+        body: raw[..raw.floor_char_boundary(KEPT_BODY_BYTES)].to_owned(),
     }))
 }
 
@@ -156,9 +196,9 @@ fn first_event(text: &str) -> Option<(Option<u16>, &str)> {
     let mut status = None;
     for line in text.lines() {
         if let Some(comment) = line.strip_prefix(":HTTP_STATUS/") {
-            status = comment.trim().parse().ok();
+            status = failure(comment);
         } else if let Some(value) = line.strip_prefix("status:") {
-            status = value.trim().parse().ok();
+            status = failure(value);
         } else if let Some(data) = line.strip_prefix("data:") {
             return Some((status, data.trim()));
         }
@@ -166,34 +206,12 @@ fn first_event(text: &str) -> Option<(Option<u16>, &str)> {
     None
 }
 
-/// A message out of a page or a plain line, short and on one line.
-fn plain_text(status: u16, text: &str) -> String {
-    let mut shown = String::new();
-    let mut in_tag = false;
-    for c in text.chars() {
-        match c {
-            '<' => in_tag = true,
-            '>' => {
-                in_tag = false;
-                shown.push(' ');
-            }
-            _ if in_tag => {}
-            c if c.is_control() => shown.push(' '),
-            c => shown.push(c),
-        }
-        if shown.len() >= 4 * SHOWN_TEXT_CHARS {
-            break;
-        }
-    }
-    let words: Vec<&str> = shown.split_whitespace().collect();
-    let shown: String = words.join(" ").chars().take(SHOWN_TEXT_CHARS).collect();
-    if shown.is_empty() {
-        format!("HTTP {status} without a message")
-    } else {
-        shown
-    }
+/// A status that says that something failed; the head's own counts otherwise.
+fn failure(status: &str) -> Option<u16> {
+    status.trim().parse().ok().filter(|status| *status >= 400)
 }
 
-fn cut(text: &str, limit: usize) -> &str {
-    &text[..text.floor_char_boundary(limit)]
+fn cut(mut text: String, limit: usize) -> String {
+    text.truncate(text.floor_char_boundary(limit));
+    text
 }

@@ -1,5 +1,7 @@
 //! From status, code and message to a class.
 
+use super::fallback::{by_status, class_of_type};
+use super::phrase::match_length;
 use super::{Backoff, ErrorClass, ErrorEntry, ErrorTable, Failover, Surface};
 
 /// What is known of an error.
@@ -62,23 +64,22 @@ impl Classification {
 /// Tells what an error means: code with status first, then the message, then the status alone.
 pub fn classify(signals: &Signals<'_>) -> Classification {
     let table = ErrorTable::embedded();
-    let exact = candidates(table, signals, |entry| is_code_of(entry, signals));
-    if let Some(best) = exact.or_else(|| by_message(table, signals)) {
-        return Classification::of(best);
+    let exact = by_code(table, signals);
+    // `<400> InternalError.Algo.InvalidParameter: …` under a 500 is the caller's fault all the same.
+    let may_wrap = |entry: &ErrorEntry| {
+        entry.class == ErrorClass::Server || is_spelled(entry, WRAPPED_PARAMETER)
+    };
+    if exact.is_none_or(may_wrap)
+        && let Some((_, inner)) = signals.message.split_once(WRAPPED_PREFIX)
+    {
+        let wrapped = Signals::new(Some(400), Some(WRAPPED_PARAMETER), inner);
+        return by_code(table, &wrapped).map_or_else(|| by_status(signals), Classification::of);
+    }
+    if let Some(entry) = exact.or_else(|| by_message(table, signals)) {
+        return Classification::of(entry);
     }
     // `InvalidFile.SomethingNew` means what its family means.
-    if let Some(family) = signals
-        .code
-        .and_then(|code| code.split_once('.'))
-        .map(|(family, _)| family)
-        && !family.eq_ignore_ascii_case("Throttling")
-        && let Some(entry) = table.entries().iter().find(|entry| {
-            entry
-                .code
-                .as_deref()
-                .is_some_and(|code| is_family(code, family))
-        })
-    {
+    if let Some(entry) = by_family(table, signals) {
         return Classification {
             subcase: None,
             ..Classification::of(entry)
@@ -86,6 +87,10 @@ pub fn classify(signals: &Signals<'_>) -> Classification {
     }
     by_status(signals)
 }
+
+/// A parameter error of the model itself. Its message is the real one.
+const WRAPPED_PARAMETER: &str = "InternalError.Algo.InvalidParameter";
+const WRAPPED_PREFIX: &str = "InternalError.Algo.InvalidParameter:";
 
 /// The best of the entries that `admits` lets through: right status and known message first.
 fn candidates(
@@ -97,9 +102,9 @@ fn candidates(
         let message = match_length(entry, signals.message);
         // An entry that exists only for its own messages must not catch others.
         let is_default = entry.subcase.is_none() || entry.subcase.as_deref() == Some("tpm");
-        let status = signals.status.is_some_and(|status| {
-            entry.status == Some(status) || entry.also_status.contains(&status)
-        });
+        let status = signals
+            .status
+            .is_some_and(|status| is_seen_with(entry, status));
         let http = entry.surface == Surface::Http;
         (message, status, is_default, http)
     };
@@ -112,186 +117,95 @@ fn candidates(
         .max_by_key(|entry| rank(entry))
 }
 
-fn is_code_of(entry: &ErrorEntry, signals: &Signals<'_>) -> bool {
-    let spelled = |code: &str| {
-        [entry.code.as_deref(), entry.compat_code.as_deref()]
-            .into_iter()
-            .flatten()
-            .chain(entry.also_seen_as.iter().map(String::as_str))
-            .any(|known| known.eq_ignore_ascii_case(code))
+fn is_seen_with(entry: &ErrorEntry, status: u16) -> bool {
+    entry.status == Some(status) || entry.also_status.contains(&status)
+}
+
+/// An entry of the code, or of the type where that is a code.
+fn by_code(table: &'static ErrorTable, signals: &Signals<'_>) -> Option<&'static ErrorEntry> {
+    let named = |code: &str| {
+        // Not every entry has both spellings of a code, so entries that share one are one group.
+        let group: Vec<&str> = table
+            .entries()
+            .iter()
+            .filter(|entry| is_spelled(entry, code))
+            .flat_map(spellings)
+            .collect();
+        let wraps = code.eq_ignore_ascii_case(WRAPPED_PARAMETER);
+        candidates(table, signals, |entry| {
+            group.iter().any(|code| is_spelled(entry, code))
+                || wraps
+                    && is_spelled(entry, "InvalidParameter")
+                    && match_length(entry, signals.message) > 0
+        })
     };
-    match (signals.code, signals.error_type) {
-        (Some(code), _) if spelled(code) => true,
-        // Anthropic's and some gateway errors have a type only; broad types name no entry.
-        (_, Some(kind)) => kind != "invalid_request_error" && spelled(kind),
-        _ => false,
-    }
+    let kind = signals
+        .error_type
+        // This type names no entry: most errors of a 4xx status have it.
+        .filter(|kind| *kind != "invalid_request_error");
+    signals
+        .code
+        .and_then(named)
+        .or_else(|| kind.and_then(named))
+}
+
+fn spellings(entry: &ErrorEntry) -> impl Iterator<Item = &str> {
+    [entry.code.as_deref(), entry.compat_code.as_deref()]
+        .into_iter()
+        .flatten()
+        .chain(entry.also_seen_as.iter().map(String::as_str))
+}
+
+fn is_spelled(entry: &ErrorEntry, code: &str) -> bool {
+    spellings(entry).any(|known| known.eq_ignore_ascii_case(code))
 }
 
 /// An entry whose documented message this is, when the code says nothing.
 fn by_message(table: &'static ErrorTable, signals: &Signals<'_>) -> Option<&'static ErrorEntry> {
     const WORTH_TRUSTING: usize = 12;
+    let told = signals.error_type.and_then(class_of_type);
     candidates(table, signals, |entry| {
-        let right_kind = signals.status.is_none_or(|status| {
-            entry.status == Some(status)
-                || entry.also_status.contains(&status)
-                || signals.code.is_none_or(is_vague)
-        });
-        right_kind && match_length(entry, signals.message) >= WORTH_TRUSTING
+        signals
+            .status
+            .is_none_or(|status| is_seen_with(entry, status))
+            && told.is_none_or(|class| class == entry.class)
+            && match_length(entry, signals.message) >= WORTH_TRUSTING
     })
 }
 
-/// Codes that say no more than the status does.
-fn is_vague(code: &str) -> bool {
-    code.is_empty() || code.starts_with("invalid_") || code.eq_ignore_ascii_case("error")
-}
-
-/// How many characters of a documented message stand in `message`; 0 when none of them fits.
-fn match_length(entry: &ErrorEntry, message: &str) -> usize {
-    let link = if entry.class == ErrorClass::RateLimitTokens && message.contains("#token-limit") {
-        usize::MAX
-    } else {
-        0
-    };
-    let longest = entry
-        .messages
-        .iter()
-        .map(|known| fit(known, message))
-        .max()
-        .unwrap_or(0);
-    longest.max(link)
-}
-
-/// Whether the fixed parts of a documented message stand in `message`, in order.
-fn fit(known: &str, message: &str) -> usize {
-    let mut rest = message;
-    let mut matched = 0;
-    for part in known
-        .split("xxx")
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
-        let part = part.trim_end_matches(['.', '!']);
-        let Some(at) = find_ignore_case(rest, part) else {
-            return 0;
-        };
-        matched += part.len();
-        rest = &rest[at + part.len()..];
-    }
-    matched
-}
-
-fn find_ignore_case(text: &str, part: &str) -> Option<usize> {
-    let (text, part) = (text.as_bytes(), part.as_bytes());
-    if part.is_empty() {
+/// The entry that stands for the code's family: the one of the family's own name, or any one
+/// where all of the family mean the same.
+fn by_family(table: &'static ErrorTable, signals: &Signals<'_>) -> Option<&'static ErrorEntry> {
+    let (family, _) = signals.code?.split_once('.')?;
+    if family.eq_ignore_ascii_case("Throttling") {
         return None;
     }
-    text.windows(part.len())
-        .position(|window| window.eq_ignore_ascii_case(part))
-}
-
-fn is_family(code: &str, family: &str) -> bool {
-    code.eq_ignore_ascii_case(family)
-        || code
-            .split_once('.')
+    let of_family = |code: &str| {
+        code.split_once('.')
             .is_some_and(|(head, _)| head.eq_ignore_ascii_case(family))
-}
-
-fn by_status(signals: &Signals<'_>) -> Classification {
-    let throttled = signals
-        .code
-        .is_some_and(|code| code.to_ascii_lowercase().starts_with("throttling"));
-    let class = match signals.status {
-        Some(429) => ErrorClass::RateLimitRequests,
-        _ if throttled => ErrorClass::RateLimitRequests,
-        Some(401) => ErrorClass::Authentication,
-        Some(403) => ErrorClass::Permission,
-        Some(404) => ErrorClass::NotFound,
-        Some(408 | 504) => ErrorClass::Timeout,
-        Some(503 | 529) => ErrorClass::Unavailable,
-        Some(500..) => ErrorClass::Server,
-        Some(400..) => ErrorClass::InvalidRequest,
-        // An error inside an HTTP 200 whose code nobody knows.
-        _ => by_words(signals),
     };
-    Classification {
-        class,
-        subcase: None,
-        native_code: None,
-        retry: default_retry(class),
-        failover: default_failover(class),
-        documented_status: None,
-    }
-}
-
-/// Anthropic's types and words that codes are made of.
-fn by_words(signals: &Signals<'_>) -> ErrorClass {
-    let word = signals
-        .code
-        .or(signals.error_type)
-        .unwrap_or("")
-        .to_ascii_lowercase();
-    let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
-    if has(&["overloaded", "unavailable"]) {
-        ErrorClass::Unavailable
-    } else if has(&["rate_limit", "throttl"]) {
-        ErrorClass::RateLimitRequests
-    } else if has(&["timeout", "timed_out"]) {
-        ErrorClass::Timeout
-    } else if has(&["authentication", "apikey", "api_key"]) {
-        ErrorClass::Authentication
-    } else if has(&["permission", "accessdenied"]) {
-        ErrorClass::Permission
-    } else if has(&["not_found", "notfound"]) {
-        ErrorClass::NotFound
-    } else if has(&["inspection", "content_filter"]) {
-        ErrorClass::ContentFilter
-    } else if has(&["invalid", "badrequest"]) {
-        ErrorClass::InvalidRequest
-    } else {
-        ErrorClass::Server
-    }
-}
-
-/// What the catalogue recommends for most entries of the class.
-fn default_retry(class: ErrorClass) -> Option<Backoff> {
-    use std::time::Duration;
-    let wait = |initial: f64, max: u64, max_attempts| {
-        Some(Backoff {
-            initial: Duration::from_secs_f64(initial),
-            factor: 2.0,
-            max: Duration::from_secs(max),
-            max_attempts,
-        })
-    };
-    match class {
-        ErrorClass::RateLimitRequests => wait(1.0, 60, None),
-        ErrorClass::RateLimitTokens => wait(6.0, 60, None),
-        ErrorClass::RateLimitBurst => wait(5.0, 60, None),
-        ErrorClass::Server => wait(0.5, 8, Some(3)),
-        ErrorClass::Unavailable => wait(1.0, 30, None),
-        ErrorClass::Timeout => wait(1.0, 8, Some(1)),
-        ErrorClass::Authentication
-        | ErrorClass::Permission
-        | ErrorClass::InvalidRequest
-        | ErrorClass::NotFound
-        | ErrorClass::QuotaExhausted
-        | ErrorClass::ContentFilter => None,
-    }
-}
-
-fn default_failover(class: ErrorClass) -> Failover {
-    match class {
-        ErrorClass::Authentication | ErrorClass::Permission => Failover::OtherKey,
-        ErrorClass::RateLimitRequests
-        | ErrorClass::RateLimitTokens
-        | ErrorClass::RateLimitBurst
-        | ErrorClass::QuotaExhausted => Failover::OtherAccountOrRegion,
-        ErrorClass::Timeout | ErrorClass::Server | ErrorClass::Unavailable => {
-            Failover::OtherRegionOrModel
-        }
-        ErrorClass::InvalidRequest | ErrorClass::NotFound | ErrorClass::ContentFilter => {
-            Failover::Nowhere
-        }
-    }
+    let is_client_error = signals
+        .status
+        .is_some_and(|status| (400..500).contains(&status));
+    let own_name = table
+        .entries()
+        .iter()
+        .find(|entry| is_spelled(entry, family))
+        // `InternalError.SomethingNew` with a 400 is what its status says.
+        .filter(|entry| !(is_client_error && entry.class == ErrorClass::Server));
+    own_name.or_else(|| {
+        let mut members = table
+            .entries()
+            .iter()
+            .filter(|entry| entry.code.as_deref().is_some_and(of_family))
+            .filter(|entry| {
+                signals
+                    .status
+                    .is_none_or(|status| is_seen_with(entry, status))
+            });
+        let first = members.next()?;
+        members
+            .all(|entry| entry.class == first.class)
+            .then_some(first)
+    })
 }

@@ -54,7 +54,8 @@ pub struct ErrorEntry {
     pub retry: Option<Backoff>,
     /// Where else the request may succeed.
     pub failover: Failover,
-    /// Messages that the service uses; `xxx` stands for something that varies.
+    /// Messages that the service uses, alternatives apart; `xxx` and the like stand for something
+    /// that varies.
     pub messages: Vec<String>,
     /// Where it is seen.
     pub surface: Surface,
@@ -158,10 +159,23 @@ impl RawEntry {
             subcase: self.subcase,
             retry: self.retry.into_backoff(),
             failover,
-            messages: self.messages.unwrap_or_default(),
+            messages: self
+                .messages
+                .iter()
+                .flatten()
+                .flat_map(|message| alternatives(message))
+                .collect(),
             surface: self.protocol,
         }
     }
+}
+
+/// The catalogue writes two texts of one error as `one / other` or `one/'other'`.
+fn alternatives(message: &str) -> impl Iterator<Item = String> + '_ {
+    message
+        .split(" / ")
+        .flat_map(|message| message.split("/'"))
+        .map(str::to_owned)
 }
 
 impl RawRetry {

@@ -55,6 +55,12 @@ fn insufficient_quota_is_a_token_throttle_when_the_link_or_the_text_says_so() {
     }
     let free = classified(429, "insufficient_quota", "Free allocated quota exceeded.");
     assert_eq!((free.class, free.retry), (ErrorClass::QuotaExhausted, None));
+    let free = classified(
+        429,
+        "Throttling.AllocationQuota",
+        "Free allocated quota exceeded, please increase your quota limit.",
+    );
+    assert_eq!((free.class, free.retry), (ErrorClass::QuotaExhausted, None));
     let plan = classified(429, "insufficient_quota", "hour allocated quota exceeded");
     assert_eq!((plan.class, plan.retry), (ErrorClass::QuotaExhausted, None));
 }
@@ -93,6 +99,47 @@ fn a_500_that_is_the_callers_fault_is_not_retried() {
     assert!(real.retry.is_some());
     let renamed = classified(400, "InternalError.Algo.InvalidParameter", "any");
     assert_eq!(renamed.class, ErrorClass::InvalidRequest);
+}
+
+#[test]
+fn a_wrapped_parameter_error_is_the_error_that_it_wraps() {
+    let long = "InternalError.Algo.InvalidParameter: Range of input length should be [1, 129024]";
+    let prefixed = format!("<400> {long}");
+    for (status, code, message) in [
+        (400, "InternalError.Algo.InvalidParameter", long),
+        (400, "invalid_parameter_error", &prefixed),
+        (500, "InternalError.Algo", long),
+        (500, "internal_error", &prefixed),
+        (500, "Brand.New", long),
+    ] {
+        let found = classified(status, code, message);
+        assert_eq!(
+            (found.class, found.subcase, found.retry),
+            (ErrorClass::InvalidRequest, Some("context_length"), None),
+            "{status} {code} {message}"
+        );
+    }
+}
+
+#[test]
+fn a_family_speaks_for_a_new_code_only_where_it_is_of_one_mind_and_of_that_status() {
+    for (status, code, class) in [
+        (400, "InvalidFile.NewKind", ErrorClass::InvalidRequest),
+        (400, "InvalidParameter.NewKind", ErrorClass::InvalidRequest),
+        (403, "AccessDenied.NewKind", ErrorClass::Permission),
+        (500, "InternalError.NewKind", ErrorClass::Server),
+        (
+            400,
+            "InternalError.Algo.NewKind",
+            ErrorClass::InvalidRequest,
+        ),
+        (500, "Model.NewKind", ErrorClass::Server),
+        (429, "Model.NewKind", ErrorClass::RateLimitRequests),
+        (500, "App.NewKind", ErrorClass::Server),
+        (400, "Throttling.NewKind", ErrorClass::RateLimitRequests),
+    ] {
+        assert_eq!(classified(status, code, "").class, class, "{status} {code}");
+    }
 }
 
 #[test]

@@ -18,8 +18,11 @@ pub(super) fn check_messages(request: &ChatRequest, thinks: bool, findings: &mut
     for message in &request.messages {
         let calls = message.tool_calls.iter().flatten();
         known_calls.extend(calls.map(|call| call.id.as_str()));
-        let answered = message.tool_call_id.as_deref();
-        if message.role == Role::Tool && answered.is_some_and(|id| !known_calls.contains(id)) {
+        let is_orphan = match message.tool_call_id.as_deref() {
+            Some(id) => !known_calls.contains(id),
+            None => known_calls.is_empty(),
+        };
+        if message.role == Role::Tool && is_orphan {
             let problem = "messages with role \"tool\" must be a response to a preceeding message \
                            with \"tool_calls\"";
             findings.add(

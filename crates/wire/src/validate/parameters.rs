@@ -64,8 +64,13 @@ pub(super) fn check_lengths(request: &ChatRequest, model: &Model, findings: &mut
         }
     };
     check("max_tokens", request.max_tokens, max_output);
+    // This one counts the thinking too, whose own limit is not known of every model.
+    let thinking = match model.thinking {
+        Thinking::None => Some(0),
+        _ => model.max_thinking,
+    };
     let with_thinking = max_output
-        .zip(model.max_thinking.or(Some(0)))
+        .zip(thinking)
         .map(|(output, thinking)| output.saturating_add(thinking));
     check(
         "max_completion_tokens",

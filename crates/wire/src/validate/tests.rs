@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Thinking};
 use crate::chat::{Message, ResponseFormat, ToolCall, ToolChoice, ToolDefinition};
 
 fn request() -> ChatRequest {
@@ -75,6 +75,41 @@ fn thinking_follows_the_model() {
         violations(&cumulative, "qwen-plus", true),
         ["incremental_output"]
     );
+}
+
+#[test]
+fn lengths_that_the_catalogue_does_not_know_are_not_checked() {
+    let catalog = Catalog::embedded();
+    for model in catalog
+        .models()
+        .filter(|model| model.max_thinking.is_none())
+    {
+        let Some(output) = model.max_output.max(model.max_output_thinking) else {
+            let any = request()
+                .max_tokens(u64::MAX)
+                .max_completion_tokens(u64::MAX);
+            assert!(!violations(&any, &model.id, true).contains(&"max_tokens"));
+            continue;
+        };
+        let above = request().max_completion_tokens(output + 1);
+        let refused = violations(&above, &model.id, true).contains(&"max_completion_tokens");
+        assert_eq!(refused, model.thinking == Thinking::None, "{}", model.id);
+    }
+}
+
+#[test]
+fn a_plain_request_to_any_offered_chat_model_passes() {
+    for model in Catalog::embedded().models() {
+        if model.serves_chat() && !model.is_retired() {
+            for stream in [true, false] {
+                assert!(
+                    violations(&request(), &model.id, stream).is_empty(),
+                    "{}",
+                    model.id
+                );
+            }
+        }
+    }
 }
 
 #[test]

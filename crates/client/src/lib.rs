@@ -44,12 +44,16 @@ pub mod transport;
 pub use bailian_quota::RetryBudgetLimits;
 pub use bailian_wire::chat::{
     ChatEvent, ChatRequest, ChatResponse, Choice, Content, ContentPart, FinishReason, FunctionCall,
-    JsonSchema, Message, ResponseFormat, Role, Stop, ToolCall, ToolChoice, ToolDefinition, Usage,
+    FunctionDefinition, JsonSchema, Logprobs, Media, MediaKind, Message, ResponseFormat, Role,
+    Stop, StreamOptions, ToolCall, ToolChoice, ToolDefinition, Usage,
 };
 pub use bailian_wire::error::{ApiError, ErrorClass, Failover};
+pub use bailian_wire::stream::{Accumulator, StreamError};
+pub use bailian_wire::validate::Violation;
 pub use bailian_wire::{Dialect, catalog};
 
 pub use attempt::{Attempt, Outcome};
+pub use chat::{Chat, ChatStream};
 pub use client::{Client, ClientBuilder};
 pub use config::{ApiKey, Config, ConfigError, ConfigProblem, KeyKind, KeyProblem};
 pub use endpoint::{BaseUrlProblem, Endpoint, EndpointError};

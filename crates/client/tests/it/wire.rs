@@ -188,6 +188,21 @@ async fn a_tls_failure_is_named_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_not_made_in_time_is_known_to_be_unsent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // The connection is accepted by the system, but nobody answers the TLS handshake.
+    let base_url = format!("https://{}", listener.local_addr().unwrap());
+    let timeouts = bailian::Timeouts::default().with_connect(Duration::from_millis(50));
+    let client = builder(&base_url).timeouts(timeouts).build().unwrap();
+    let error = client.chat().create(&request()).await.unwrap_err();
+    let Error::Timeout(failed) = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(failed.cause().part, bailian::TimeoutPart::Connect);
+    assert!(!error.attempts()[0].possibly_billed);
+}
+
+#[tokio::test]
 async fn a_host_that_does_not_exist_is_unsent() {
     let client = builder("http://does-not-exist.invalid").build().unwrap();
     let error = client.chat().create(&request()).await.unwrap_err();

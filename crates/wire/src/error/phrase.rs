@@ -74,8 +74,15 @@ fn next_part(known: &str) -> (&str, &str) {
         .unwrap_or((known, ""))
 }
 
+/// Compares only where the first letter fits: a long message is held against hundreds of texts.
 fn find_ignore_case(text: &str, part: &str) -> Option<usize> {
     let (text, part) = (text.as_bytes(), part.as_bytes());
-    text.windows(part.len())
-        .position(|window| window.eq_ignore_ascii_case(part))
+    let first = part.first()?;
+    let starts = text.get(..(text.len() + 1).checked_sub(part.len())?)?;
+    memchr::memchr2_iter(
+        first.to_ascii_lowercase(),
+        first.to_ascii_uppercase(),
+        starts,
+    )
+    .find(|at| text[*at..at + part.len()].eq_ignore_ascii_case(part))
 }

@@ -1,5 +1,6 @@
 //! The processes of a run: the stub upstream, a target, and the load sent to it.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -44,6 +45,8 @@ impl Cores {
 
 /// The stub upstream, and the means to send load.
 pub(crate) struct Bench<'a> {
+    /// Held while this lives: two benchmarks at a time would measure each other.
+    _turn: File,
     cores: Cores,
     folder: &'a Path,
     upstream: Server,
@@ -58,10 +61,12 @@ pub(crate) struct Running<'a> {
 
 impl<'a> Bench<'a> {
     pub(crate) fn start(cores: Cores, folder: &'a Path) -> anyhow::Result<Self> {
+        let turn = wait_for_turn()?;
         let address = free_address()?;
         let program = own_program(&["upstream", "--listen", &address.to_string()])?;
         let upstream = Server::start("upstream", &program, cores.load_core, folder, address)?;
         Ok(Self {
+            _turn: turn,
             cores,
             folder,
             upstream,
@@ -161,4 +166,15 @@ fn load_program(address: SocketAddr, arguments: &str) -> anyhow::Result<Program>
     words.extend(arguments.split(' '));
     words.extend(["--to", &address]);
     own_program(&words)
+}
+
+/// Waits until no other benchmark of this user runs on the machine.
+fn wait_for_turn() -> anyhow::Result<File> {
+    let path = std::env::temp_dir().join("bailian-bench.lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("another benchmark is running; waiting until it ends");
+        file.lock()?;
+    }
+    Ok(file)
 }

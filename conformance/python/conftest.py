@@ -72,3 +72,10 @@ def slow(simulator):
     simulator.configure({"speed": {"tokens_per_second": 20}})
     yield
     simulator.configure({"speed": None})
+
+
+@pytest.fixture
+def faults(simulator):
+    """A function that lets these things go wrong in streams from now on."""
+    yield lambda *names: simulator.configure({"faults": [{"faults": names, "stream": True}]})
+    simulator.configure({"faults": None})

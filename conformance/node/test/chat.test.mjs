@@ -181,4 +181,19 @@ if (simulated) {
       await simulator.configure({ speed: null });
     }
   });
+
+  test("a caller that waits no longer ends the work upstream", async () => {
+    await simulator.reset();
+    await simulator.configure({ speed: { tokens_per_second: 20 } });
+    try {
+      const signal = AbortSignal.timeout(300);
+      await assert.rejects(
+        through.chat.completions.create({ model: MODEL, messages: LONG }, { signal }),
+      );
+      const entry = await simulator.waitFor((entry) => entry.verdict !== "open");
+      assert.equal(entry.verdict, "client_left");
+    } finally {
+      await simulator.configure({ speed: null });
+    }
+  });
 }

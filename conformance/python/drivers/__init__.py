@@ -1,6 +1,8 @@
 """The clients under test, each behind the same few methods.
 
-A driver has ``name``, ``dialect`` (``native`` or ``openai``), ``chat``, ``stream`` and ``abandon``.
+A driver has ``name``, ``dialect`` (``native`` or ``openai``), ``chat``, ``stream`` and ``abandon``,
+which leaves a stream after its first piece; asynchronous ones have ``give_up``, too, which does not
+wait for an answer longer than so many seconds.
 Options are those of the service, spelled as in its documentation; a driver says them the way its
 client wants. Failures come out as ``CallFailed`` with the client's own exception type.
 """

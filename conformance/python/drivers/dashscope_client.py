@@ -121,6 +121,14 @@ class _Async(_Client):
 
         asyncio.run(run())
 
+    def give_up(self, seconds, messages, **options):
+        async def run():
+            async with AsyncClient(**self._options) as client:
+                call = client.chat.completions.create(**self._arguments(messages, options, False))
+                await asyncio.wait_for(call, seconds)
+
+        asyncio.run(run())
+
 
 class NativeSync(_Sync):
     name, dialect = "Client(native)", "native"

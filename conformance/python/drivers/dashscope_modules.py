@@ -81,6 +81,13 @@ class Async(_Modules):
 
         asyncio.run(run())
 
+    def give_up(self, seconds, messages, **options):
+        async def run():
+            call = AioGeneration.call(**self._arguments(messages, options, False))
+            await asyncio.wait_for(call, seconds)
+
+        asyncio.run(run())
+
 
 def _checked(response):
     if response.status_code != 200:

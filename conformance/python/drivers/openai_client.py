@@ -117,6 +117,14 @@ class Async(_OpenAi):
 
         asyncio.run(run())
 
+    def give_up(self, seconds, messages, **options):
+        async def run():
+            async with openai.AsyncOpenAI(**self._options) as client:
+                call = client.chat.completions.create(**self._arguments(messages, options, False))
+                await asyncio.wait_for(call, seconds)
+
+        asyncio.run(run())
+
 
 def _failure(error) -> CallFailed:
     body = error.body if isinstance(error.body, dict) else {}

@@ -1,10 +1,12 @@
 """What a caller gets from a chat, whichever client and whichever way."""
 
+import asyncio
 import json
 import re
 
 import pytest
 
+import drivers
 from conversations import (
     CHINESE,
     FAMILY,
@@ -214,5 +216,19 @@ def test_several_answers_are_what_upstream_gave(driver, direct, way):
 @pytest.mark.usefixtures("slow")
 def test_a_caller_that_leaves_ends_the_work_upstream(driver, simulator):
     driver.abandon(LONG, model=MODEL)
+    entry = simulator.wait_for(lambda entry: entry["verdict"] != "open")
+    assert (entry["model"], entry["verdict"]) == (MODEL, "client_left")
+
+
+@pytest.mark.simulated
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize(
+    "patient_type",
+    [driver for driver in drivers.installed() if hasattr(driver, "give_up")],
+    ids=lambda driver: driver.name,
+)
+def test_a_caller_that_waits_no_longer_ends_the_work_upstream(patient_type, target, simulator):
+    with pytest.raises((asyncio.TimeoutError, TimeoutError)):
+        patient_type(target.place).give_up(0.3, LONG, model=MODEL)
     entry = simulator.wait_for(lambda entry: entry["verdict"] != "open")
     assert (entry["model"], entry["verdict"]) == (MODEL, "client_left")

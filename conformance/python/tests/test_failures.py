@@ -74,3 +74,27 @@ def test_trouble_of_the_account_is_told(
 def test_an_error_is_worded_as_upstream_words_it(driver, direct, way):
     through, straight = (failure(each, way, model="no-such-model") for each in (driver, direct))
     assert through.message == straight.message
+
+
+@pytest.mark.simulated
+def test_an_error_in_the_middle_of_a_stream_is_told(driver, direct, faults):
+    faults("error-frame=3")
+    through, straight = (failure(each, "stream") for each in (driver, direct))
+    assert (through.kind, through.status, through.code, through.message) == (
+        straight.kind,
+        straight.status,
+        straight.code,
+        straight.message,
+    )
+    assert through.code
+    # The error that `openai` raises inside a stream has no place for a request id.
+    assert through.request_id or through.kind == "APIError"
+
+
+@pytest.mark.simulated
+def test_a_stream_that_breaks_off_is_not_taken_for_complete(driver, faults):
+    faults("cut-after-bytes=900")
+    # Inside an event nothing can be said any more but by breaking the connection off, and each
+    # client shows that as whatever its own transport raises.
+    with pytest.raises(Exception):
+        driver.stream(CHINESE, model=MODEL)

@@ -89,7 +89,7 @@ fn node(clients: &Clients, package: &str, settings: &Settings) -> anyhow::Result
     let mut command = Command::new("node");
     command.current_dir(clients.folder.join("node")).args([
         "--test",
-        "--test-reporter=tap",
+        "--test-reporter=spec",
         // One journal counts what all files do, so they take turns.
         "--test-concurrency=1",
         "test/",

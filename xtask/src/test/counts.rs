@@ -54,10 +54,10 @@ pub(super) fn of_pytest(line: &str) -> Counts {
     of_pairs(figures.split(','))
 }
 
-/// Counts of a summary line of Node's TAP reporter, like `# pass 12`.
+/// Counts of a summary line of Node's reporter, like `ℹ pass 12`.
 pub(super) fn of_node(line: &str) -> Counts {
     let mut words = line.split(' ');
-    let (Some("#"), Some(word), Some(number), None) =
+    let (Some("ℹ"), Some(word), Some(number), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
         return Counts::default();
@@ -201,9 +201,9 @@ mod tests {
 
     #[test]
     fn node_summary_lines_are_read() {
-        assert_eq!(of_node("# pass 7"), counts(7, 0, 0));
-        assert_eq!(of_node("# cancelled 1"), counts(0, 1, 0));
-        assert_eq!(of_node("# Subtest: pass 7"), counts(0, 0, 0));
+        assert_eq!(of_node("ℹ pass 7"), counts(7, 0, 0));
+        assert_eq!(of_node("ℹ cancelled 1"), counts(0, 1, 0));
+        assert_eq!(of_node("✔ pass 7 (0.4ms)"), counts(0, 0, 0));
     }
 
     #[test]

@@ -59,6 +59,29 @@ fn serve_makes_a_key_and_prints_it_when_none_is_set() {
 }
 
 #[test]
+fn serve_takes_a_configuration_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = simulator(folder.path());
+    let file = format!(
+        "listen = \"127.0.0.1:0\"\nthreads = 1\n\
+         [[accounts]]\napi_keys = [\"env:MY_UPSTREAM_KEY\"]\nbase_url = \"{}\"\n\
+         [[keys]]\nname = \"app\"\nkey = \"a-key-of-ours\"\n",
+        upstream.url()
+    );
+    std::fs::write(folder.path().join("gateway.toml"), file).unwrap();
+    let gateway = Server::start(
+        bailian(folder.path())
+            .args(["serve", "--config", "gateway.toml"])
+            .env("MY_UPSTREAM_KEY", "sk-upstream"),
+    );
+    let url = gateway.url();
+    assert_eq!(
+        send(&url, "POST", PATH, Some("a-key-of-ours"), QUESTION).status,
+        200
+    );
+}
+
+#[test]
 fn a_stream_that_is_open_is_drained_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = simulator(folder.path());

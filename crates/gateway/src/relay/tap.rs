@@ -1,5 +1,7 @@
 //! Learns the usage of an answer from the bytes that pass, without holding them up.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use memchr::{memchr, memmem, memrchr};
 use serde::Deserialize;
@@ -71,14 +73,14 @@ impl Tap {
 }
 
 /// Follows an event stream. Usage is a running total in both dialects, so the last report counts;
-/// its line is kept as bytes and parsed once, at the end.
+/// it is kept as bytes and parsed once, at the end.
 #[derive(Debug, Default)]
 pub(crate) struct EventTap {
     /// The line that the last piece left unfinished.
     partial: Vec<u8>,
     /// Inside a line that is too long to look at.
     skipping: bool,
-    /// The last line that reported usage.
+    /// The last report, from its object to the end of its line.
     report: Vec<u8>,
 }
 
@@ -123,26 +125,17 @@ impl EventTap {
         }
     }
 
-    /// Finds the last line that reports usage among whole lines.
+    /// Keeps the last report of usage among whole lines.
     fn search(&mut self, lines: &[u8]) {
-        let mut rest = lines;
-        while let Some(at) = memmem::rfind(rest, b"\"usage\":") {
-            let value = &rest[at + b"\"usage\":".len()..];
-            let value = value.trim_ascii_start();
-            if value.first() == Some(&b'{') {
-                let start = memrchr(b'\n', &rest[..at]).map_or(0, |before| before + 1);
-                let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |after| at + after);
-                self.report.clear();
-                self.report.extend_from_slice(&lines[start..end]);
-                return;
-            }
-            rest = &rest[..at];
+        if let Some(report) = last_report(lines) {
+            let end = memchr(b'\n', report).unwrap_or(report.len());
+            self.report.clear();
+            self.report.extend_from_slice(&report[..end]);
         }
     }
 
     fn usage(&self) -> Option<TokenCounts> {
-        let data = self.report.strip_prefix(b"data:")?;
-        usage_member(data)
+        counts(&self.report)
     }
 }
 
@@ -166,19 +159,30 @@ impl PlainTap {
     fn usage(&self) -> Option<TokenCounts> {
         match self.pieces.as_slice() {
             [] => None,
-            [whole] => usage_member(whole),
-            pieces => usage_member(&pieces.concat()),
+            [whole] => counts(last_report(whole)?),
+            pieces => counts(last_report(&pieces.concat())?),
         }
     }
 }
 
-fn usage_member(json: &[u8]) -> Option<TokenCounts> {
-    #[derive(Deserialize)]
-    struct Answer {
-        usage: Option<TokenCounts>,
-    }
-    let answer: Answer = serde_json::from_slice(json.trim_ascii()).ok()?;
-    answer.usage
+/// What follows the last `"usage":` that has an object. Inside a JSON string the quotation marks
+/// would be escaped, so text that only looks like usage is not found.
+fn last_report(json: &[u8]) -> Option<&[u8]> {
+    static NEEDLE: LazyLock<memmem::Finder<'static>> =
+        LazyLock::new(|| memmem::Finder::new(b"\"usage\":"));
+    let reports = NEEDLE.find_iter(json).filter_map(|at| {
+        let report = json[at + NEEDLE.needle().len()..].trim_ascii_start();
+        report.starts_with(b"{").then_some(report)
+    });
+    reports.last()
+}
+
+/// The counts that stand at the beginning of `report`; what follows them is not looked at.
+fn counts(report: &[u8]) -> Option<TokenCounts> {
+    serde_json::Deserializer::from_slice(report)
+        .into_iter()
+        .next()?
+        .ok()
 }
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ async fn answer(
         Some(dialect) if request.method() == Method::POST => {
             Ok(relay::handle(worker, dialect, request).await)
         }
-        _ => router.oneshot(request.map(Body::new)).await,
+        // Boxed, so that the future of a chat request is not larger for it.
+        _ => Box::pin(router.oneshot(request.map(Body::new))).await,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,13 +25,14 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: HttpConnector,
-    tls: Arc<ClientConfig>,
+    /// Made with the first encrypted connection: reading the machine's certificates takes time.
+    tls: Arc<OnceLock<Arc<ClientConfig>>>,
     proxies: Arc<Matcher>,
     limit: Duration,
 }
 
 impl Connector {
-    /// A connector that reads the proxy variables of the environment once, now.
+    /// A connector that reads the proxy variables of the environment now, and only now.
     pub(super) fn new(limit: Duration) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
@@ -39,7 +40,7 @@ impl Connector {
         tcp.set_keepalive(Some(Duration::from_mins(1)));
         Self {
             tcp,
-            tls: Arc::new(tls_config()),
+            tls: Arc::default(),
             proxies: Arc::new(Matcher::from_env()),
             limit,
         }
@@ -88,7 +89,8 @@ impl Connector {
         T::Future: Send + 'static,
         T::Error: Into<BoxError>,
     {
-        let mut https = HttpsConnector::from((transport, Arc::clone(&self.tls)));
+        let tls = self.tls.get_or_init(|| Arc::new(tls_config()));
+        let mut https = HttpsConnector::from((transport, Arc::clone(tls)));
         Ok(UpstreamIo::Tls(Box::new(https.call(uri).await?)))
     }
 }

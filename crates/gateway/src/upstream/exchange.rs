@@ -79,6 +79,8 @@ pub(super) struct ExchangeBody {
     carrier: Option<Box<Carrier>>,
     pool: Arc<Pool>,
     origin: Origin,
+    /// Whether the last poll gave a frame.
+    just_delivered: bool,
 }
 
 impl ExchangeBody {
@@ -93,6 +95,7 @@ impl ExchangeBody {
             carrier,
             pool,
             origin,
+            just_delivered: false,
         }
     }
 
@@ -115,12 +118,24 @@ impl Body for ExchangeBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let this = self.get_mut();
+        // After a wake-up something has come nearly always. It is fetched without leaving a waker
+        // behind: taking it out of the channel would wake this very task once more for nothing.
+        // After a frame nothing more has come nearly always, and the task wants to be woken.
+        let mut quiet = !std::mem::take(&mut this.just_delivered);
         loop {
-            // Only the connection below can make the channel ready, and it is polled in this very
-            // task, so the channel needs no waker.
-            let mut quiet = Context::from_waker(Waker::noop());
-            match Pin::new(&mut this.incoming).poll_frame(&mut quiet) {
-                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+            let mut without_waker = Context::from_waker(Waker::noop());
+            if let Some(carrier) = this.carrier.as_mut() {
+                let cx = if quiet { &mut without_waker } else { &mut *cx };
+                if Pin::new(&mut carrier.connection).poll(cx).is_ready() {
+                    this.carrier = None;
+                }
+            }
+            // Only the connection makes the channel ready, so the channel needs no waker.
+            match Pin::new(&mut this.incoming).poll_frame(&mut without_waker) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.just_delivered = true;
+                    return Poll::Ready(Some(Ok(frame)));
+                }
                 Poll::Ready(Some(Err(source))) => {
                     this.carrier = None;
                     return Poll::Ready(Some(Err(UpstreamError::Cut {
@@ -131,32 +146,13 @@ impl Body for ExchangeBody {
                     this.give_back();
                     return Poll::Ready(None);
                 }
-                Poll::Pending => {}
-            }
-            let Some(carrier) = this.carrier.as_mut() else {
-                // The connection is gone and said nothing more: it cannot happen, since hyper ends
-                // the channel when the connection ends; an error is better than waiting for ever.
-                return Poll::Ready(Some(Err(UpstreamError::Cut {
-                    source: "the connection ended without ending the answer".into(),
-                })));
-            };
-            match Pin::new(&mut carrier.connection).poll(cx) {
-                Poll::Ready(_) => this.carrier = None,
+                Poll::Pending if quiet => quiet = false,
+                Poll::Pending if this.carrier.is_some() => return Poll::Pending,
+                // hyper ends the channel with the connection, so this is never seen; an error is
+                // better than waiting for ever.
                 Poll::Pending => {
-                    return match Pin::new(&mut this.incoming).poll_frame(&mut quiet) {
-                        Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
-                        Poll::Pending => Poll::Pending,
-                        Poll::Ready(Some(Err(source))) => {
-                            this.carrier = None;
-                            Poll::Ready(Some(Err(UpstreamError::Cut {
-                                source: source.into(),
-                            })))
-                        }
-                        Poll::Ready(None) => {
-                            this.give_back();
-                            Poll::Ready(None)
-                        }
-                    };
+                    let source = "the connection ended without ending the answer".into();
+                    return Poll::Ready(Some(Err(UpstreamError::Cut { source })));
                 }
             }
         }

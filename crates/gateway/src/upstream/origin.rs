@@ -1,17 +1,29 @@
 //! Where requests go: scheme, host and port, parsed once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::Uri;
 use http::header::HeaderValue;
 use http::uri::{Authority, Scheme};
 
-/// A scheme, host and port that requests are sent to.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
+/// A scheme, host and port that requests are sent to. Cheap to clone and to compare.
+#[derive(Clone)]
+pub struct Origin(Arc<Parts>);
+
+#[derive(PartialEq, Eq)]
+struct Parts {
     uri: Uri,
     host: HeaderValue,
 }
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Origin {}
 
 /// An address that no request can be sent to.
 #[derive(Debug, thiserror::Error)]
@@ -62,29 +74,29 @@ impl Origin {
             .path_and_query("/")
             .build()
             .map_err(|_| not_a_url())?;
-        Ok(Self { uri, host })
+        Ok(Self(Arc::new(Parts { uri, host })))
     }
 
     /// The origin as a URI with the path `/`, which connectors take.
     pub fn uri(&self) -> &Uri {
-        &self.uri
+        &self.0.uri
     }
 
     /// The value of the `Host` header.
     pub fn host_header(&self) -> &HeaderValue {
-        &self.host
+        &self.0.host
     }
 
     /// Whether the connection is encrypted.
     pub fn is_https(&self) -> bool {
-        self.uri.scheme() == Some(&Scheme::HTTPS)
+        self.0.uri.scheme() == Some(&Scheme::HTTPS)
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = self.uri.scheme_str().unwrap_or("http");
-        let authority = self.uri.authority().map_or("", Authority::as_str);
+        let scheme = self.0.uri.scheme_str().unwrap_or("http");
+        let authority = self.0.uri.authority().map_or("", Authority::as_str);
         write!(f, "{scheme}://{authority}")
     }
 }

@@ -1,6 +1,5 @@
 //! Idle connections, and the upstream that uses them.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -122,10 +121,10 @@ impl fmt::Debug for HttpUpstream {
     }
 }
 
-/// Idle connections by origin, the one used last first.
+/// Idle connections by origin, the one used last first. Origins are few, so they are searched.
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: Mutex<HashMap<Origin, Vec<Idle>>>,
+    idle: Mutex<Vec<(Origin, Vec<Idle>)>>,
 }
 
 struct Idle {
@@ -137,7 +136,7 @@ impl Pool {
     /// A connection that is open and waits for a request.
     pub(super) fn take(&self, origin: &Origin) -> Option<Box<Carrier>> {
         let mut idle = self.idle.lock();
-        let stack = idle.get_mut(origin)?;
+        let (_, stack) = idle.iter_mut().find(|(known, _)| known == origin)?;
         while let Some(mut candidate) = stack.pop() {
             if candidate.since.elapsed() < IDLE_LIMIT && candidate.carrier.is_usable() {
                 return Some(candidate.carrier);
@@ -150,10 +149,12 @@ impl Pool {
     pub(super) fn put(&self, origin: &Origin, carrier: Box<Carrier>) {
         let now = Instant::now();
         let mut idle = self.idle.lock();
-        if !idle.contains_key(origin) {
-            idle.insert(origin.clone(), Vec::new());
-        }
-        let Some(stack) = idle.get_mut(origin) else {
+        let kept = Idle {
+            carrier,
+            since: now,
+        };
+        let Some((_, stack)) = idle.iter_mut().find(|(known, _)| known == origin) else {
+            idle.push((origin.clone(), vec![kept]));
             return;
         };
         // The oldest stand first: what has idled too long is closed as others come back.
@@ -163,10 +164,7 @@ impl Pool {
             .count();
         stack.drain(..stale);
         if stack.len() < MAX_IDLE_PER_ORIGIN {
-            stack.push(Idle {
-                carrier,
-                since: now,
-            });
+            stack.push(kept);
         }
     }
 }

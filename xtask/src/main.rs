@@ -12,7 +12,7 @@ mod bench;
 mod lines;
 mod test;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -42,8 +42,11 @@ fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The folder of the workspace. Cargo says at run time where this package is; what it said when
+/// this was compiled may be another clone that shares the target folder.
 fn workspace_root() -> anyhow::Result<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     let root = manifest
         .parent()
         .context("xtask lies in a folder of the workspace")?;

@@ -16,6 +16,7 @@ mod failure;
 mod listen;
 mod logging;
 mod models;
+mod open_files;
 mod serve;
 mod settings;
 mod shutdown;
@@ -74,6 +75,9 @@ fn main() -> ExitCode {
         Command::Demo(_) | Command::Serve(_) | Command::Sim(_)
     );
     logging::start(log_format, if serves { "info" } else { "warn" });
+    if serves {
+        open_files::raise_limit();
+    }
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -26,8 +26,8 @@ pub(crate) struct TokenCounts {
 
 /// `null`, a fraction or a word in place of a count is no reason to lose the other count.
 fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(value.as_u64().unwrap_or(0))
+    let value = <&serde_json::value::RawValue>::deserialize(deserializer)?;
+    Ok(value.get().parse().unwrap_or(0))
 }
 
 /// Follows an answer.

@@ -1,6 +1,10 @@
 //! A running simulator and a plain HTTP client.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of this module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of this module"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -33,8 +37,13 @@ pub fn request(
     body: impl Into<Bytes>,
     headers: &[&str],
 ) -> Request<Full<Bytes>> {
-    let mut builder = Request::builder().method(method).uri(path).header("host", "sim.test");
-    let keyed = headers.iter().any(|line| line.starts_with("authorization:"));
+    let mut builder = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "sim.test");
+    let keyed = headers
+        .iter()
+        .any(|line| line.starts_with("authorization:"));
     if !keyed {
         builder = builder.header("authorization", "Bearer sk-test");
     }
@@ -61,12 +70,19 @@ pub async fn text(
 ) -> (StatusCode, HeaderMap, String) {
     let (head, body) = send(simulator, request).await.unwrap().into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    (head.status, head.headers, String::from_utf8(bytes.to_vec()).unwrap())
+    (
+        head.status,
+        head.headers,
+        String::from_utf8(bytes.to_vec()).unwrap(),
+    )
 }
 
 pub async fn answer(simulator: &RunningSimulator, request: Request<Full<Bytes>>) -> (u16, Value) {
     let (status, _, text) = text(simulator, request).await;
-    (status.as_u16(), serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}")))
+    (
+        status.as_u16(),
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}")),
+    )
 }
 
 /// A native body with the given parameters.
@@ -102,7 +118,11 @@ pub async fn journal_until(
         {
             return entry;
         }
-        assert!(Instant::now() < deadline, "journal: {:?}", simulator.journal());
+        assert!(
+            Instant::now() < deadline,
+            "journal: {:?}",
+            simulator.journal()
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -1,25 +1,28 @@
 //! Chat of all surfaces: identify, check, answer, spoil where told to, send.
 
-use std::collections::VecDeque;
+mod orders;
+mod plan;
+
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bailian_wire::Dialect;
-use bailian_wire::error::ErrorTable;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt as _, Limited};
 
+use self::orders::Orders;
+use self::plan::{documented_error, plan};
 use super::{json_response, presented_key, refuse, service_headers, unix_seconds};
 use crate::answer::{Script, answer};
-use crate::body::{AnswerBody, Ending, Piece};
+use crate::body::AnswerBody;
 use crate::call::Call;
 use crate::checks::{Received, check, model_name, parse};
 use crate::config::{SimConfig, Speed};
-use crate::faults::{Fault, parse_list};
+use crate::faults::Fault;
 use crate::frames::{Identity, StreamFrame, error_frame, stream, whole};
 use crate::journal::{JournalGuard, Verdict};
 use crate::keys::{Caller, identify, mask};
@@ -149,75 +152,6 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     }
 }
 
-/// What the request's `x-sim-…` headers order.
-struct Orders {
-    script: Script,
-    speed: Speed,
-    faults: Option<Vec<Fault>>,
-}
-
-impl Orders {
-    fn read(headers: &HeaderMap, config: &SimConfig) -> Result<Self, String> {
-        let text = |name: &str| {
-            headers
-                .get(name)
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        let mut speed = config.speed;
-        if let Some(ttft) = number("x-sim-ttft-ms", text("x-sim-ttft-ms"))? {
-            speed.ttft_ms = ttft;
-        }
-        if let Some(rate) = number("x-sim-tps", text("x-sim-tps"))? {
-            speed.tokens_per_second = rate;
-        }
-        if let Some(tokens) = number("x-sim-chunk-tokens", text("x-sim-chunk-tokens"))? {
-            speed.chunk_tokens = tokens;
-        }
-        let faults = text("x-sim-fault")
-            .map(|list| parse_list(&list))
-            .transpose();
-        Ok(Self {
-            script: Script {
-                text: text("x-sim-answer").map(|text| percent_decoded(&text)),
-                tokens: number("x-sim-tokens", text("x-sim-tokens"))?,
-            },
-            speed,
-            faults: faults.map_err(|error| error.to_string())?,
-        })
-    }
-}
-
-/// A header's number.
-fn number<T: std::str::FromStr>(name: &str, text: Option<String>) -> Result<Option<T>, String> {
-    let parsed = text.map(|text| text.trim().parse());
-    parsed
-        .transpose()
-        .map_err(|_| format!("the header {name} is not a number"))
-}
-
-/// `%E4%BD%A0` and the like; a lone `%` stays.
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = bytes
-            .get(at + 1..at + 3)
-            .and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if bytes[at] == b'%' => {
-                out.push(byte);
-                at += 3;
-            }
-            _ => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 impl Context {
     fn refuse(mut self, rejection: &Rejection) -> Response {
         self.note_error(rejection, Verdict::Rejected);
@@ -293,7 +227,13 @@ impl Context {
             .update(|entry| entry.input_tokens = answer.input_tokens);
         if call.stream {
             let frames = stream(call, &answer, &identity, orders.speed.chunk_tokens);
-            let (pieces, ending) = self.plan(frames, &orders.speed, &faults);
+            let (pieces, ending) = plan(
+                self.dialect,
+                &self.request_id,
+                frames,
+                &orders.speed,
+                &faults,
+            );
             let response = self.event_stream(Body::empty());
             let body = AnswerBody::stream(pieces, ending, self.guard);
             return response.map(|_| Body::new(body));
@@ -339,73 +279,8 @@ impl Context {
             tokens: 0,
         };
         let speed = Speed::default();
-        let (pieces, ending) = self.plan(vec![frame], &speed, faults);
+        let (pieces, ending) = plan(self.dialect, &self.request_id, vec![frame], &speed, faults);
         AnswerBody::stream(pieces, ending, self.guard)
-    }
-
-    /// When which bytes go out, and how it ends.
-    fn plan(
-        &self,
-        frames: Vec<StreamFrame>,
-        speed: &Speed,
-        faults: &[Fault],
-    ) -> (VecDeque<Piece>, Ending) {
-        let mut ending = Ending::Whole;
-        let mut due = Duration::from_millis(speed.ttft_ms);
-        let mut pieces = VecDeque::with_capacity(frames.len());
-        let mut stopped = false;
-        for (frame, number) in frames.into_iter().zip(1usize..) {
-            let mut bytes = frame.bytes;
-            for fault in faults {
-                match fault {
-                    Fault::Malformed(at) if *at == number => {
-                        bytes = malformed(self.dialect, number);
-                        ending = Ending::Spoilt;
-                    }
-                    Fault::ErrorFrame(at) if *at == number => {
-                        let rejection = documented_error(&Fault::Status(500));
-                        let number = number as u64;
-                        bytes = error_frame(self.dialect, &rejection, &self.request_id, number);
-                        (ending, stopped) = (Ending::Spoilt, true);
-                    }
-                    Fault::Truncate(at) if *at == number => {
-                        (ending, stopped, bytes) = (Ending::Spoilt, true, Bytes::new());
-                    }
-                    Fault::Stall(at) if *at == number => {
-                        (ending, stopped, bytes) = (Ending::Stall, true, Bytes::new());
-                    }
-                    Fault::NoBlankLines if self.dialect == Dialect::Native => {
-                        bytes.truncate(bytes.len().saturating_sub(1));
-                    }
-                    _ => {}
-                }
-            }
-            if !bytes.is_empty() {
-                pieces.push_back(Piece {
-                    bytes,
-                    due,
-                    frames: 1,
-                    tokens: frame.tokens,
-                });
-            }
-            if stopped {
-                break;
-            }
-            if speed.tokens_per_second > 0.0 {
-                due += Duration::from_secs_f64(frame.tokens as f64 / speed.tokens_per_second);
-            }
-        }
-        for fault in faults {
-            match fault {
-                Fault::Split(size) => pieces = split(pieces, *size),
-                Fault::CutAfterBytes(limit) => {
-                    pieces = cut(pieces, *limit);
-                    ending = Ending::Cut;
-                }
-                _ => {}
-            }
-        }
-        (pieces, ending)
     }
 
     fn scripted(&self, call: &Call, script: Script) -> Script {
@@ -455,81 +330,4 @@ fn whole_time(speed: &Speed, output_tokens: u64) -> Duration {
         time += Duration::from_secs_f64(output_tokens as f64 / speed.tokens_per_second);
     }
     time
-}
-
-/// The error that the catalogue documents for a status or a code.
-fn documented_error(fault: &Fault) -> Rejection {
-    let entries = ErrorTable::embedded().entries();
-    let entry = match fault {
-        Fault::Status(status) => entries
-            .iter()
-            .find(|entry| entry.status == Some(*status) && entry.code.is_some()),
-        Fault::Code(code) => entries
-            .iter()
-            .find(|entry| entry.code.as_deref() == Some(code)),
-        _ => None,
-    };
-    let status = match fault {
-        Fault::Status(status) => *status,
-        _ => entry.and_then(|entry| entry.status).unwrap_or(500),
-    };
-    let code = match fault {
-        Fault::Code(code) => code.as_str(),
-        _ => entry
-            .and_then(|entry| entry.code.as_deref())
-            .unwrap_or("InternalError"),
-    };
-    let message = entry
-        .and_then(|entry| entry.messages.first())
-        .map_or("Simulated fault.", |m| m);
-    Rejection::new(status, code, message)
-}
-
-fn malformed(dialect: Dialect, number: usize) -> Bytes {
-    Bytes::from(match dialect {
-        Dialect::Native => {
-            format!("id:{number}\nevent:result\n:HTTP_STATUS/200\ndata:{{\"output\":{{\n\n")
-        }
-        _ => "data: {\"choices\":[{\n\n".to_owned(),
-    })
-}
-
-/// The same bytes in pieces of `size`.
-fn split(pieces: VecDeque<Piece>, size: usize) -> VecDeque<Piece> {
-    let mut smaller = VecDeque::new();
-    for piece in pieces {
-        let mut rest = piece.bytes;
-        let mut first = true;
-        while !rest.is_empty() {
-            let bytes = rest.split_to(size.min(rest.len()));
-            let (frames, tokens) = if first {
-                (piece.frames, piece.tokens)
-            } else {
-                (0, 0)
-            };
-            smaller.push_back(Piece {
-                bytes,
-                due: piece.due,
-                frames,
-                tokens,
-            });
-            first = false;
-        }
-    }
-    smaller
-}
-
-/// The first `limit` bytes.
-fn cut(pieces: VecDeque<Piece>, limit: usize) -> VecDeque<Piece> {
-    let mut left = limit;
-    let mut kept = VecDeque::new();
-    for mut piece in pieces {
-        if left == 0 {
-            break;
-        }
-        piece.bytes.truncate(left);
-        left -= piece.bytes.len();
-        kept.push_back(piece);
-    }
-    kept
 }

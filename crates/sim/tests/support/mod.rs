@@ -5,6 +5,10 @@
     unreachable_pub,
     reason = "each test file uses its part of this module"
 )]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "callers write the value in place"
+)]
 
 use std::time::{Duration, Instant};
 

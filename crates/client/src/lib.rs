@@ -67,3 +67,13 @@ pub use response::Response;
 pub use retry::RetryPolicy;
 pub use timeouts::Timeouts;
 pub use transport::{Transport, TransportError};
+
+/// The examples of the READMEs compile.
+#[cfg(doctest)]
+mod readme {
+    #[doc = include_str!("../../../README.md")]
+    struct English;
+
+    #[doc = include_str!("../../../README.zh-CN.md")]
+    struct Chinese;
+}

@@ -75,8 +75,9 @@ pub(crate) fn router(worker: Worker) -> Router {
     router.fallback(any(unknown_route)).with_state(worker)
 }
 
-async fn healthz() -> &'static str {
-    "ok\n"
+async fn healthz(Shared(worker): Shared<Worker>) -> Response {
+    let kind = "text/plain; charset=utf-8";
+    typed_response(&worker, StatusCode::OK, kind, "ok\n")
 }
 
 async fn readyz(Shared(worker): Shared<Worker>) -> Response {
@@ -91,12 +92,8 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
 async fn metrics(Shared(worker): Shared<Worker>) -> Response {
     match worker.state.metrics.render() {
         Ok(text) => {
-            let mut response = Response::new(Body::from(text));
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-            response
+            typed_response(&worker, StatusCode::OK, kind, text)
         }
         Err(_) => refuse(&worker, "/metrics", &Refusal::internal()),
     }
@@ -153,10 +150,19 @@ fn refuse(worker: &Worker, path: &str, refusal: &Refusal) -> Response {
 }
 
 fn json_response(worker: &Worker, status: StatusCode, body: Bytes) -> Response {
-    let mut response = Response::new(Body::from(body));
+    typed_response(worker, status, "application/json", body)
+}
+
+fn typed_response(
+    worker: &Worker,
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Body>,
+) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     relay::stamp(headers, RequestId::new(worker.state.clock.unix_millis()));
     response
 }

@@ -253,6 +253,26 @@ async fn several_threads_serve_one_address() {
 }
 
 #[tokio::test]
+async fn every_answer_has_a_request_id_of_the_gateway() {
+    let pair = Pair::new().await;
+    for request in [
+        get("/healthz"),
+        get("/readyz"),
+        get("/metrics"),
+        get("/v1/models"),
+        get("/nowhere"),
+        get(OPENAI),
+    ] {
+        let path = request.uri().path().to_owned();
+        let id = pair.send(request).await.headers()["x-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(id.len(), 36, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn models_are_listed_in_openai_form() {
     let pair = Pair::new().await;
     let (status, _, body) = read_json(pair.send(get("/v1/models")).await).await;

@@ -53,7 +53,6 @@ pub struct JournalEntry {
     /// The HTTP status, or the status inside the stream.
     pub status: u16,
     /// The error's native code.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Input tokens.
     pub input_tokens: u64,
@@ -64,13 +63,10 @@ pub struct JournalEntry {
     /// Body bytes that were sent.
     pub bytes_sent: u64,
     /// From arrival to the first body byte, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
     /// From arrival to the end, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_ms: Option<f64>,
     /// From arrival to the moment the client was seen to be gone, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_left_ms: Option<f64>,
 }
 

@@ -1,6 +1,7 @@
 //! Turns of a conversation.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Content, Extra, ToolCall};
 
@@ -113,6 +114,40 @@ impl Message {
     pub fn with_tool_calls(mut self, calls: Vec<ToolCall>) -> Self {
         self.tool_calls = Some(calls);
         self
+    }
+
+    /// Reads what answers of both protocols say alike: role, thinking, calls, and every further
+    /// member but those named in `read`.
+    pub(crate) fn from_answer(message: &Value, content: Content, read: &[&str]) -> Self {
+        let member = |name: &str| message.get(name).cloned().unwrap_or_default();
+        let calls = member("tool_calls").as_array().cloned().unwrap_or_default();
+        let calls: Vec<ToolCall> = calls
+            .into_iter()
+            .filter_map(|call| serde_json::from_value(call).ok())
+            .collect();
+        let reasoning = member("reasoning_content")
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let known = ["content", "reasoning_content", "role", "tool_calls"];
+        let further = message
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| {
+                let name = name.as_str();
+                !known.contains(&name) && !read.contains(&name) && !value.is_null()
+            });
+        Self {
+            role: serde_json::from_value(member("role")).unwrap_or(Role::Assistant),
+            content: Some(content),
+            reasoning_content: (!reasoning.is_empty()).then_some(reasoning),
+            tool_calls: (!calls.is_empty()).then_some(calls),
+            extra: further
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            ..Self::default()
+        }
     }
 
     /// All text of the message, parts joined.

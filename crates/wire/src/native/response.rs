@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use super::decode::read_native_part;
 use crate::chat::{
-    ChatResponse, Choice, Content, ContentPart, Extra, FinishReason, Logprobs, Message, Role,
-    ToolCall, Usage,
+    ChatResponse, Choice, Content, ContentPart, FinishReason, Logprobs, Message, Usage,
 };
 
 /// A native answer or stream frame, borrowed from its JSON (http-native.md §5).
@@ -228,41 +227,19 @@ impl<'a> NativeChoice<'a> {
     }
 
     fn to_message(self) -> Message {
-        let calls: Vec<ToolCall> = self
-            .tool_calls()
-            .iter()
-            .filter_map(|call| serde_json::from_value(call.clone()).ok())
-            .collect();
-        let role = self.message.get("role").cloned();
-        let role = role
-            .and_then(|role| serde_json::from_value(role).ok())
-            .unwrap_or(Role::Assistant);
-        let reasoning = self.reasoning();
         let content = if self.parts().iter().all(is_plain_text) {
             Content::Text(self.text())
         } else {
             Content::Parts(self.parts().iter().map(to_part).collect())
         };
-        Message {
-            role,
-            content: Some(content),
-            reasoning_content: (!reasoning.is_empty()).then(|| reasoning.to_owned()),
-            tool_calls: (!calls.is_empty()).then_some(calls),
-            extra: self.extra(),
-            ..Message::default()
+        let mut message = Message::from_answer(self.message, content, &[]);
+        let reasoning = self.reasoning();
+        message.reasoning_content = (!reasoning.is_empty()).then(|| reasoning.to_owned());
+        if self.bare {
+            // The object is the whole `output`, whose members are the answer's, not the message's.
+            message.extra.clear();
         }
-    }
-
-    /// Members of the message that have no field, such as `annotations`.
-    fn extra(self) -> Extra {
-        const READ: [&str; 4] = ["content", "reasoning_content", "role", "tool_calls"];
-        let members = self.message.as_object().filter(|_| !self.bare);
-        members
-            .into_iter()
-            .flatten()
-            .filter(|(name, value)| !READ.contains(&name.as_str()) && !value.is_null())
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+        message
     }
 }
 

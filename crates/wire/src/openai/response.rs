@@ -2,9 +2,7 @@
 
 use serde_json::Value;
 
-use crate::chat::{
-    ChatResponse, Choice, Content, Extra, FinishReason, Logprobs, Message, Role, Usage,
-};
+use crate::chat::{ChatResponse, Choice, Content, FinishReason, Logprobs, Message, Usage};
 
 /// A chat completion or a chunk of one, borrowed from its JSON (compat.md §2.12, §2.14).
 #[derive(Clone, Copy, Debug)]
@@ -123,42 +121,8 @@ impl<'a> OpenAiChoice<'a> {
     }
 
     fn to_message(self) -> Message {
-        let calls: Vec<_> = self
-            .tool_calls()
-            .iter()
-            .filter_map(|call| serde_json::from_value(call.clone()).ok())
-            .collect();
-        let role = self.message.get("role").cloned();
-        let role = role
-            .and_then(|role| serde_json::from_value(role).ok())
-            .unwrap_or(Role::Assistant);
-        let reasoning = self.reasoning();
-        Message {
-            role,
-            content: Some(Content::Text(self.text())),
-            reasoning_content: (!reasoning.is_empty()).then(|| reasoning.to_owned()),
-            tool_calls: (!calls.is_empty()).then_some(calls),
-            extra: self.extra(),
-            ..Message::default()
-        }
-    }
-
-    /// Members of the message that have no field, such as `annotations`; many are always `null`.
-    fn extra(self) -> Extra {
-        const READ: [&str; 5] = [
-            "audio",
-            "content",
-            "reasoning_content",
-            "role",
-            "tool_calls",
-        ];
-        let members = self.message.as_object();
-        members
-            .into_iter()
-            .flatten()
-            .filter(|(name, value)| !READ.contains(&name.as_str()) && !value.is_null())
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+        // Sound has a field of the answer; `function_call` and the like are always null.
+        Message::from_answer(self.message, Content::Text(self.text()), &["audio"])
     }
 }
 

@@ -36,6 +36,7 @@ mod router;
 mod server;
 mod state;
 pub mod upstream;
+mod usage;
 mod worker;
 
 pub use self::account::AccountError;

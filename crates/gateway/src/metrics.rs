@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::relay::TokenCounts;
+use crate::usage::TokenCounts;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use uuid::Builder;
 
 use crate::keys::VirtualKey;
 use crate::metrics::{OpenGuard, Outcome};
-use crate::relay::TokenCounts;
 use crate::state::State;
+use crate::usage::TokenCounts;
 
 /// The gateway's own id of a request: a version 7 UUID, so that ids sort by time.
 #[derive(Clone, Copy)]

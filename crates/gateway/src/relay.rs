@@ -16,7 +16,6 @@ use http::request::Parts;
 
 use self::headers::total_bytes;
 pub(crate) use self::headers::{presented_key, stamp};
-pub(crate) use self::tap::TokenCounts;
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;

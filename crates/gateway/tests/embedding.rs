@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 /// Answers everything by itself and remembers what it was asked.
 #[derive(Debug, Default)]
 struct Echo {
-    seen: Mutex<Vec<(String, http::Request<Bytes>)>>,
+    seen: Mutex<Vec<(String, Request<Bytes>)>>,
 }
 
 struct Once(Option<Bytes>);
@@ -41,7 +41,7 @@ impl HttpBody for Once {
 }
 
 impl Upstream for Echo {
-    fn send<'a>(&'a self, origin: &'a Origin, request: http::Request<Bytes>) -> UpstreamFuture<'a> {
+    fn send<'a>(&'a self, origin: &'a Origin, request: Request<Bytes>) -> UpstreamFuture<'a> {
         let body: UpstreamBody = Box::pin(Once(Some(request.body().clone())));
         self.seen.lock().push((origin.to_string(), request));
         Box::pin(async move { Ok(http::Response::new(body)) })
@@ -129,11 +129,7 @@ async fn an_answer_that_stands_still_is_ended() {
         }
     }
     impl Upstream for Silent {
-        fn send<'a>(
-            &'a self,
-            _origin: &'a Origin,
-            _request: http::Request<Bytes>,
-        ) -> UpstreamFuture<'a> {
+        fn send<'a>(&'a self, _origin: &'a Origin, _request: Request<Bytes>) -> UpstreamFuture<'a> {
             let body: UpstreamBody = Box::pin(Never);
             let response = http::Response::builder().header("content-type", "text/event-stream");
             Box::pin(async move { Ok(response.body(body).unwrap()) })

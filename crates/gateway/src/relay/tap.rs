@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::{memchr, memmem, memrchr};
-use serde::Deserialize;
+
+use crate::usage::TokenCounts;
 
 /// A line of an event stream that is longer is not searched for usage.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -12,23 +13,6 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 /// A plain answer that is longer is not searched for usage. The longest published output, 64 Ki
 /// tokens, is below half a megabyte.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-
-/// Tokens that upstream reported, in the words of either dialect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct TokenCounts {
-    /// All input, cached input included.
-    #[serde(alias = "prompt_tokens", default, deserialize_with = "lenient")]
-    pub(crate) input_tokens: u64,
-    /// All output, thinking included.
-    #[serde(alias = "completion_tokens", default, deserialize_with = "lenient")]
-    pub(crate) output_tokens: u64,
-}
-
-/// `null`, a fraction or a word in place of a count is no reason to lose the other count.
-fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let value = <&serde_json::value::RawValue>::deserialize(deserializer)?;
-    Ok(value.get().parse().unwrap_or(0))
-}
 
 /// Follows an answer.
 #[derive(Debug)]

@@ -5,7 +5,9 @@
 mod answer;
 mod body;
 mod headers;
+mod plain;
 mod read;
+mod stream;
 mod tap;
 
 use axum::body::Body;

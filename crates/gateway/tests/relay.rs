@@ -315,3 +315,33 @@ async fn secrets_reach_neither_client_nor_metrics_nor_upstream() {
         "the account's key, not the caller's: {upstream:?}"
     );
 }
+
+#[tokio::test]
+async fn a_plain_answer_that_breaks_off_is_a_clear_error() {
+    let pair = Pair::new().await;
+    for (path, body) in [(OPENAI, openai_body(false)), (NATIVE, native_body())] {
+        let request = with(post(path, body), "x-sim-fault", "cut-after-bytes=20");
+        let (status, _, json) = read_json(pair.send(request).await).await;
+        assert_eq!(status, 502, "{json}");
+        assert!(json.to_string().contains("may have been billed"), "{json}");
+    }
+}
+
+#[tokio::test]
+async fn events_before_a_cut_reach_the_client() {
+    let pair = Pair::new().await;
+    let request = with(post(OPENAI, openai_body(true)), "x-sim-answer", "a b c d");
+    let (_, _, whole) = read(pair.send(request).await).await;
+    let two = whole.match_indices("\n\n").nth(1).unwrap().0 + 2;
+    let mut request = with(post(OPENAI, openai_body(true)), "x-sim-answer", "a b c d");
+    let fault = format!("cut-after-bytes={}", two + 7);
+    request
+        .headers_mut()
+        .insert("x-sim-fault", fault.parse().unwrap());
+    let mut body = pair.send(request).await.into_body();
+    let mut received = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        received += frame.data_ref().map_or(0, bytes::Bytes::len);
+    }
+    assert_eq!(received, two + 7);
+}

@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use memchr::{memchr, memmem, memrchr};
 
 use crate::usage::TokenCounts;
@@ -10,56 +9,10 @@ use crate::usage::TokenCounts;
 /// A line of an event stream that is longer is not searched for usage.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// A plain answer that is longer is not searched for usage. The longest published output, 64 Ki
-/// tokens, is below half a megabyte.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-
-/// Follows an answer.
-#[derive(Debug)]
-pub(crate) enum Tap {
-    Events(EventTap),
-    Plain(PlainTap),
-}
-
-impl Tap {
-    /// A tap for an answer of that content type.
-    pub(crate) fn new(is_event_stream: bool) -> Self {
-        if is_event_stream {
-            Self::Events(EventTap::default())
-        } else {
-            Self::Plain(PlainTap::default())
-        }
-    }
-
-    /// Looks at the next piece.
-    pub(crate) fn feed(&mut self, piece: &Bytes) {
-        match self {
-            Self::Events(tap) => tap.feed(piece),
-            Self::Plain(tap) => tap.feed(piece),
-        }
-    }
-
-    /// What the answer said last of its usage.
-    pub(crate) fn usage(&self) -> Option<TokenCounts> {
-        match self {
-            Self::Events(tap) => tap.usage(),
-            Self::Plain(tap) => tap.usage(),
-        }
-    }
-
-    /// Whether what passed so far ends between two lines, so that an event may follow.
-    pub(crate) fn is_between_lines(&self) -> bool {
-        match self {
-            Self::Events(tap) => tap.partial.is_empty() && !tap.skipping,
-            Self::Plain(_) => false,
-        }
-    }
-}
-
 /// Follows an event stream. Usage is a running total in both dialects, so the last report counts;
 /// it is kept as bytes and parsed once, at the end.
 #[derive(Debug, Default)]
-pub(crate) struct EventTap {
+pub(super) struct EventTap {
     /// The line that the last piece left unfinished.
     partial: Vec<u8>,
     /// Inside a line that is too long to look at.
@@ -69,7 +22,8 @@ pub(crate) struct EventTap {
 }
 
 impl EventTap {
-    fn feed(&mut self, piece: &[u8]) {
+    /// Looks at the next piece.
+    pub(super) fn feed(&mut self, piece: &[u8]) {
         let mut piece = piece;
         if self.skipping {
             let Some(end) = memchr(b'\n', piece) else {
@@ -118,35 +72,20 @@ impl EventTap {
         }
     }
 
-    fn usage(&self) -> Option<TokenCounts> {
+    /// What the stream said last of its usage.
+    pub(super) fn usage(&self) -> Option<TokenCounts> {
         counts(&self.report)
     }
+
+    /// Whether what passed so far ends between two lines, so that an event may follow.
+    pub(super) fn is_between_lines(&self) -> bool {
+        self.partial.is_empty() && !self.skipping
+    }
 }
 
-/// Follows a plain answer. The pieces are shared with the connection, not copied.
-#[derive(Debug, Default)]
-pub(crate) struct PlainTap {
-    pieces: Vec<Bytes>,
-    length: usize,
-}
-
-impl PlainTap {
-    fn feed(&mut self, piece: &Bytes) {
-        self.length = self.length.saturating_add(piece.len());
-        if self.length <= MAX_ANSWER_BYTES {
-            self.pieces.push(piece.clone());
-        } else {
-            self.pieces = Vec::new();
-        }
-    }
-
-    fn usage(&self) -> Option<TokenCounts> {
-        match self.pieces.as_slice() {
-            [] => None,
-            [whole] => counts(last_report(whole)?),
-            pieces => counts(last_report(&pieces.concat())?),
-        }
-    }
+/// The usage that a plain answer reports.
+pub(super) fn usage_of(answer: &[u8]) -> Option<TokenCounts> {
+    counts(last_report(answer)?)
 }
 
 /// What follows the last `"usage":` that has an object. Inside a JSON string the quotation marks

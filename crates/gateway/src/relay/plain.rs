@@ -1,0 +1,119 @@
+//! A plain answer: received whole before its head goes out, so that an answer which breaks off
+//! becomes a clear error and not half a JSON object.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::response::Parts;
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+
+use super::{Chain, headers, tap};
+use crate::errors::Refusal;
+use crate::metrics::Outcome;
+use crate::record::Record;
+use crate::upstream::{UpstreamBody, UpstreamError};
+
+/// A longer answer is passed on while it arrives, and not searched for usage. The longest
+/// published output, 64 Ki tokens, is below half a megabyte.
+const MAX_WHOLE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Makes the client's response.
+pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) -> Response {
+    let received = receive(body, &record).await;
+    let body = match received {
+        Ok(Received::Whole(bytes)) => {
+            record.usage = tap::usage_of(&bytes);
+            record.note_first_byte();
+            record.end_as(Outcome::Completed);
+            Body::from(bytes)
+        }
+        Ok(Received::Long(rest)) => Body::new(LongBody { rest, record }),
+        Err(error) => {
+            tracing::warn!(
+                request_id = record.request_id.as_str(),
+                error = %Chain(&error),
+                "upstream broke off an answer"
+            );
+            let refusal = Refusal::upstream(&error);
+            record.status = refusal.status();
+            record.end_as(Outcome::UpstreamLost);
+            return refusal.to_response(record.dialect, record.request_id.as_str());
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers::to_client(&head.headers, false);
+    response
+}
+
+enum Received {
+    Whole(Bytes),
+    Long(Rest),
+}
+
+async fn receive(mut body: UpstreamBody, record: &Record) -> Result<Received, UpstreamError> {
+    let limit = record.idle_limit();
+    let mut pieces = VecDeque::new();
+    let mut length = 0usize;
+    while !body.is_end_stream() {
+        let Ok(frame) = tokio::time::timeout(limit, body.frame()).await else {
+            return Err(UpstreamError::Idle { limit });
+        };
+        let Some(frame) = frame.transpose()? else {
+            break;
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length = length.saturating_add(data.len());
+        pieces.push_back(data);
+        if length > MAX_WHOLE_BYTES {
+            return Ok(Received::Long(Rest { pieces, body }));
+        }
+    }
+    // Dropping the body at its end lets its connection be used again.
+    drop(body);
+    Ok(Received::Whole(match pieces.len() {
+        0 | 1 => pieces.pop_front().unwrap_or_default(),
+        _ => pieces.make_contiguous().concat().into(),
+    }))
+}
+
+/// What has arrived of a long answer, and what is still to come.
+struct Rest {
+    pieces: VecDeque<Bytes>,
+    body: UpstreamBody,
+}
+
+/// A long answer on its way to the client.
+struct LongBody {
+    rest: Rest,
+    record: Record,
+}
+
+impl http_body::Body for LongBody {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        self.record.note_first_byte();
+        if let Some(piece) = self.rest.pieces.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let polled = self.rest.body.as_mut().poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => self.record.end_as(Outcome::Completed),
+            Poll::Ready(Some(Err(_))) => self.record.end_as(Outcome::UpstreamLost),
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+}

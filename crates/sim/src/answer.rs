@@ -7,7 +7,8 @@ mod tools;
 use serde_json::{Value, json};
 
 use crate::call::{Call, media_kinds, message_text};
-use crate::tokens;
+use crate::config::ScriptedCall;
+use crate::tokens::{self, Tokens};
 
 /// The largest number of answer tokens that a request can ask for by header.
 const MAX_SCRIPTED_TOKENS: usize = 1_000_000;
@@ -19,6 +20,17 @@ pub(crate) struct Script {
     pub(crate) text: Option<String>,
     /// The exact number of answer tokens.
     pub(crate) tokens: Option<usize>,
+    /// The exact thinking, where the model thinks.
+    pub(crate) reasoning: Option<String>,
+    /// The exact calls.
+    pub(crate) calls: Vec<ScriptedCall>,
+}
+
+impl Script {
+    /// Whether it says what is answered.
+    pub(crate) fn is_given(&self) -> bool {
+        self.text.is_some() || self.tokens.is_some() || !self.calls.is_empty()
+    }
 }
 
 /// A whole answer, cut into tokens.
@@ -33,18 +45,18 @@ pub(crate) struct Answer {
 /// One of the answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ChoiceAnswer {
-    pub(crate) reasoning: Vec<String>,
-    pub(crate) text: Vec<String>,
+    pub(crate) reasoning: Tokens,
+    pub(crate) text: Tokens,
     pub(crate) calls: Vec<CallAnswer>,
     pub(crate) finish_reason: &'static str,
 }
 
-/// A tool call, its arguments cut into pieces.
+/// A tool call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallAnswer {
     pub(crate) id: String,
     pub(crate) name: String,
-    pub(crate) arguments: Vec<String>,
+    pub(crate) arguments: Tokens,
 }
 
 impl ChoiceAnswer {
@@ -55,6 +67,20 @@ impl ChoiceAnswer {
     pub(crate) fn output_tokens(&self) -> u64 {
         let calls: usize = self.calls.iter().map(|call| call.arguments.len() + 1).sum();
         (self.reasoning.len() + self.text.len() + calls) as u64
+    }
+
+    /// Keeps `most` tokens of text and calls; whether something had to go.
+    fn shorten(&mut self, most: usize) -> bool {
+        let before = self.output_tokens();
+        self.text.truncate(most);
+        let mut left = most;
+        self.calls.retain_mut(|call| {
+            let begins = left > 0;
+            call.arguments.truncate(left.saturating_sub(1));
+            left = left.saturating_sub(1 + call.arguments.len());
+            begins
+        });
+        self.output_tokens() < before
     }
 }
 
@@ -136,55 +162,49 @@ fn choice(call: &Call, rng: &mut fastrand::Rng, script: &Script) -> ChoiceAnswer
         finish_reason: "stop",
         ..ChoiceAnswer::default()
     };
+    let limit = |name: &str| {
+        let most = call.count(name)?;
+        Some(usize::try_from(most).unwrap_or(usize::MAX))
+    };
+    let most_of_all = limit("max_completion_tokens").unwrap_or(usize::MAX);
     if call.thinks() {
-        let budget = call.count("thinking_budget").unwrap_or(u64::MAX);
-        answer.reasoning = tokens::split(&text::reasoning(&call.prompt(), rng));
+        answer.reasoning = match &script.reasoning {
+            Some(reasoning) => Tokens::split(reasoning.as_str()),
+            None => Tokens::split(text::reasoning(&call.prompt(), rng)),
+        };
         answer
             .reasoning
-            .truncate(usize::try_from(budget).unwrap_or(usize::MAX));
-    }
-    let scripted = script.text.is_some() || script.tokens.is_some();
-    if !scripted && !call.tools().is_empty() && call.last()["role"] != "tool" {
-        answer.calls = tools::calls(call, rng);
-        // A forced call ends with `stop` (http-native.md §5.5).
-        answer.finish_reason = if call.forced_tool().is_some() {
-            "stop"
-        } else {
-            "tool_calls"
-        };
-        return answer;
-    }
-    let said = match script {
-        Script {
-            text: Some(text), ..
-        } => text.clone(),
-        Script {
-            tokens: Some(count),
-            ..
-        } => {
-            answer.text = text::exactly((*count).min(MAX_SCRIPTED_TOKENS));
-            String::new()
+            .truncate(limit("thinking_budget").unwrap_or(usize::MAX));
+        if answer.reasoning.len() >= most_of_all {
+            answer.reasoning.truncate(most_of_all);
+            answer.finish_reason = "length";
+            return answer;
         }
-        _ => said(call, rng),
-    };
-    if script.tokens.is_none() || script.text.is_some() {
-        answer.text = tokens::split(cut_at_stop(call, &said));
     }
-    let limit = |name: &str, used: usize| {
-        call.count(name).map(|most| {
-            usize::try_from(most)
-                .unwrap_or(usize::MAX)
-                .saturating_sub(used)
-        })
-    };
-    let limits = [
-        limit("max_tokens", 0),
-        limit("max_completion_tokens", answer.reasoning.len()),
-    ];
-    if let Some(most) = limits.into_iter().flatten().min()
-        && answer.text.len() > most
-    {
-        answer.text.truncate(most);
+    if !script.calls.is_empty() {
+        answer.calls = tools::scripted(&script.calls, rng);
+    } else if !script.is_given() && call.last()["role"] != "tool" {
+        answer.calls = tools::calls(call, rng);
+    }
+    if answer.calls.is_empty() {
+        answer.text = match script {
+            Script {
+                text: Some(text), ..
+            } => Tokens::split(cut_at_stop(call, text)),
+            Script {
+                tokens: Some(count),
+                ..
+            } => text::exactly((*count).min(MAX_SCRIPTED_TOKENS)),
+            _ => Tokens::split(cut_at_stop(call, &said(call, rng))),
+        };
+    } else if call.forced_tool().is_none() {
+        // A forced call ends with `stop` (http-native.md §5.5).
+        answer.finish_reason = "tool_calls";
+    }
+    let most = limit("max_tokens")
+        .unwrap_or(usize::MAX)
+        .min(most_of_all - answer.reasoning.len());
+    if answer.shorten(most) {
         answer.finish_reason = "length";
     }
     answer
@@ -205,12 +225,9 @@ fn said(call: &Call, rng: &mut fastrand::Rng) -> String {
     if call.last()["partial"] == true {
         return text::continuation(&message_text(call.last()), rng);
     }
-    if call.model_id.starts_with("qwen-mt-") {
-        let target = call.parameters.get("translation_options");
-        let target = target
-            .and_then(|o| o["target_lang"].as_str())
-            .unwrap_or("English");
-        return text::translation(&call.prompt(), target);
+    if call.translates() {
+        let options = call.parameters.get("translation_options");
+        return text::translation(&call.prompt(), options.unwrap_or(&Value::Null));
     }
     let media: Vec<&str> = call.messages.iter().flat_map(media_kinds).collect();
     let seen = text::seen(&media, &call.prompt());
@@ -235,6 +252,7 @@ fn cut_at_stop<'a>(call: &Call, said: &'a str) -> &'a str {
 fn search_info(call: &Call) -> Value {
     let query: String = call.prompt().chars().take(40).collect();
     json!({
+        "extra_tool_info": [],
         "search_results": [{
             "site_name": "example", "icon": "", "index": 1,
             "title": format!("About: {query}"), "url": "https://example.com/1",

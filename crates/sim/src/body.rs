@@ -1,6 +1,6 @@
 //! The body of an answer: paced, spoilt where it should be, journalled.
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,85 +11,80 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::journal::{JournalGuard, Verdict};
+use crate::schedule::{Ending, Piece, Schedule};
 
 /// Between the last byte and a cut.
 const FLUSH_TIME: Duration = Duration::from_millis(5);
 
-/// One piece of a body.
-#[derive(Clone, Debug)]
-pub(crate) struct Piece {
-    pub(crate) bytes: Bytes,
-    /// When it is due, after the head of the answer.
-    pub(crate) due: Duration,
-    pub(crate) frames: u64,
-    pub(crate) tokens: u64,
-}
-
-/// How a body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// As it should.
-    Whole,
-    /// Well-formed, but on purpose not whole, or with an error.
-    Spoilt,
-    /// The connection is cut.
-    Cut,
-    /// Nothing comes any more, and it does not end.
-    Stall,
-}
-
-/// The body of an answer.
+/// The body of an answer. Dropped before its end, it journals that the client left.
 pub(crate) struct AnswerBody {
-    pieces: VecDeque<Piece>,
-    ending: Ending,
-    verdict: Verdict,
+    source: Source,
+    /// The piece that is due next.
+    next: Option<Piece>,
     began: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     cut_at: Option<Pin<Box<Sleep>>>,
     /// `None` after the end.
     guard: Option<JournalGuard>,
-    /// Known where the body is one JSON object.
-    length: Option<u64>,
+}
+
+enum Source {
+    Pieces(Box<Schedule>),
+    /// A body of known length and the verdict on it.
+    Whole(Bytes, Verdict),
 }
 
 impl AnswerBody {
-    pub(crate) fn stream(pieces: VecDeque<Piece>, ending: Ending, guard: JournalGuard) -> Self {
-        let verdict = if ending == Ending::Whole {
-            Verdict::Ok
-        } else {
-            Verdict::Fault
-        };
+    /// Pieces, each when it is due.
+    pub(crate) fn scheduled(schedule: Schedule, guard: JournalGuard) -> Self {
+        Self::new(Source::Pieces(Box::new(schedule)), guard)
+    }
+
+    /// Bytes that are sent at once.
+    pub(crate) fn whole(body: Bytes, verdict: Verdict, guard: JournalGuard) -> Self {
+        Self::new(Source::Whole(body, verdict), guard)
+    }
+
+    fn new(source: Source, guard: JournalGuard) -> Self {
         Self {
-            pieces,
-            ending,
-            verdict,
+            source,
+            next: None,
             began: Instant::now(),
             timer: None,
             cut_at: None,
             guard: Some(guard),
-            length: None,
         }
     }
 
-    /// One JSON object.
-    pub(crate) fn whole(body: Bytes, verdict: Verdict, guard: JournalGuard) -> Self {
-        let length = body.len() as u64;
-        let piece = Piece {
-            bytes: body,
-            due: Duration::ZERO,
-            frames: 0,
-            tokens: 0,
-        };
-        let mut whole = Self::stream(VecDeque::from([piece]), Ending::Whole, guard);
-        whole.verdict = verdict;
-        whole.length = Some(length);
-        whole
-    }
-
-    fn conclude(&mut self) {
+    fn conclude(&mut self, verdict: Verdict) {
         if let Some(mut guard) = self.guard.take() {
-            guard.conclude(self.verdict);
+            guard.conclude(verdict);
         }
+    }
+
+    fn poll_end(
+        &mut self,
+        ending: Ending,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match ending {
+            Ending::Stall => return Poll::Pending,
+            Ending::Cut => {
+                // The server drops what it has not written yet when a body fails, so it gets
+                // the time to write what came before.
+                let pause = self
+                    .cut_at
+                    .get_or_insert_with(|| Box::pin(sleep(FLUSH_TIME)));
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.conclude(Verdict::Fault);
+                return Poll::Ready(Some(Err(io::Error::other("cut on purpose"))));
+            }
+            Ending::Whole => self.conclude(Verdict::Ok),
+            Ending::Spoilt => self.conclude(Verdict::Fault),
+        }
+        Poll::Ready(None)
     }
 }
 
@@ -102,57 +97,54 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
-        let Some(next) = this.pieces.front() else {
-            return match this.ending {
-                Ending::Stall => Poll::Pending,
-                Ending::Cut => {
-                    // The server drops what it has not written yet when a body fails, so it gets
-                    // the time to write what came before.
-                    let pause = this
-                        .cut_at
-                        .get_or_insert_with(|| Box::pin(sleep(FLUSH_TIME)));
-                    if pause.as_mut().poll(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    this.conclude();
-                    Poll::Ready(Some(Err(io::Error::other("cut on purpose"))))
+        let schedule = match &mut this.source {
+            Source::Pieces(schedule) => schedule,
+            Source::Whole(body, verdict) => {
+                let (body, verdict) = (std::mem::take(body), *verdict);
+                if body.is_empty() {
+                    return Poll::Ready(None);
                 }
-                Ending::Whole | Ending::Spoilt => {
-                    this.conclude();
-                    Poll::Ready(None)
+                if let Some(guard) = &this.guard {
+                    guard.sent(body.len(), 0, 0);
                 }
-            };
+                // A body of known length is not polled again after its last byte.
+                this.conclude(verdict);
+                return Poll::Ready(Some(Ok(Frame::data(body))));
+            }
         };
-        let due = this.began + next.due;
-        if !next.due.is_zero() && Instant::now() < due {
+        let Some(piece) = this.next.take().or_else(|| schedule.next()) else {
+            let ending = schedule.ending();
+            return this.poll_end(ending, cx);
+        };
+        let due = this.began + piece.due;
+        if !piece.due.is_zero() && Instant::now() < due {
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             timer.as_mut().reset(due);
             if timer.as_mut().poll(cx).is_pending() {
+                this.next = Some(piece);
                 return Poll::Pending;
             }
         }
-        let Some(piece) = this.pieces.pop_front() else {
-            return Poll::Ready(None);
-        };
         if let Some(guard) = &this.guard {
             guard.sent(piece.bytes.len(), piece.frames, piece.tokens);
-        }
-        // A body of known length is not polled again after its last byte.
-        if this.length.is_some() && this.pieces.is_empty() {
-            this.conclude();
         }
         Poll::Ready(Some(Ok(Frame::data(piece.bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && self.ending == Ending::Whole && self.guard.is_none()
+        matches!(&self.source, Source::Whole(body, _) if body.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.length {
-            Some(length) if !self.pieces.is_empty() => SizeHint::with_exact(length),
-            Some(_) => SizeHint::with_exact(0),
-            None => SizeHint::default(),
+        match &self.source {
+            Source::Whole(body, _) => SizeHint::with_exact(body.len() as u64),
+            Source::Pieces(_) => SizeHint::default(),
         }
+    }
+}
+
+impl fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerBody").finish_non_exhaustive()
     }
 }

@@ -46,6 +46,11 @@ impl Call {
         }
     }
 
+    /// Whether it is a translation (compat.md §2.11).
+    pub(crate) fn translates(&self) -> bool {
+        self.model_id.starts_with("qwen-mt-")
+    }
+
     /// The last message.
     pub(crate) fn last(&self) -> &Value {
         self.messages.last().unwrap_or(&Value::Null)

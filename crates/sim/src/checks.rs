@@ -19,6 +19,8 @@ pub(crate) struct Received {
     pub(crate) multimodal: bool,
     /// Native streams are asked for by header.
     pub(crate) stream_header: bool,
+    /// Asynchronous calls are asked for by header; chat has none.
+    pub(crate) asynchronous: bool,
     pub(crate) body: Value,
 }
 
@@ -47,6 +49,7 @@ pub(crate) fn check(
         dialect,
         multimodal,
         stream_header,
+        asynchronous,
         body,
     } = received;
     let id = match body.get("model") {
@@ -76,6 +79,13 @@ pub(crate) fn check(
         ));
     }
     check_account(caller)?;
+    if asynchronous && dialect == Dialect::Native {
+        return Err(Rejection::new(
+            403,
+            "AccessDenied",
+            "Current user api does not support asynchronous calls.",
+        ));
+    }
     let call = Call {
         dialect,
         multimodal,
@@ -93,22 +103,9 @@ pub(crate) fn check(
     messages::check(&call)?;
     parameters::check(&call)?;
     if caller.state == KeyState::Limited {
-        return Err(throttled());
+        return Err(Rejection::documented("Throttling.RateQuota"));
     }
     Ok(call)
-}
-
-/// The 429 of the request limit.
-fn throttled() -> Rejection {
-    Rejection::new(
-        429,
-        "Throttling.RateQuota",
-        "Requests rate limit exceeded, please try again later.",
-    )
-    .compat_message(
-        "You exceeded your current requests list. For details, see: \
-         https://help.aliyun.com/zh/model-studio/error-code#rate-limit",
-    )
 }
 
 fn check_account(caller: &Caller) -> Checked {

@@ -1,6 +1,9 @@
 //! What a simulator can be told: by file, by `PUT /__sim/config`, in code.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::faults::FaultRule;
@@ -49,9 +52,8 @@ impl Default for SimConfig {
     }
 }
 
-/// How fast answers come.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// How fast answers come. Also written as the name of a preset: `"instant"` or `"like-a-model"`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Speed {
     /// Milliseconds to the first token.
@@ -83,6 +85,47 @@ impl Speed {
     }
 }
 
+impl<'de> Deserialize<'de> for Speed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SpeedVisitor)
+    }
+}
+
+/// Reads members or the name of a preset.
+struct SpeedVisitor;
+
+impl<'de> Visitor<'de> for SpeedVisitor {
+    type Value = Speed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a table with ttft_ms, tokens_per_second and chunk_tokens, or the name of a preset",
+        )
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Speed, E> {
+        match name {
+            "instant" => Ok(Speed::default()),
+            "like-a-model" => Ok(Speed::like_a_model()),
+            _ => Err(E::unknown_variant(name, &["instant", "like-a-model"])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Speed, A::Error> {
+        const NAMES: &[&str] = &["ttft_ms", "tokens_per_second", "chunk_tokens"];
+        let mut speed = Speed::default();
+        while let Some(name) = members.next_key::<String>()? {
+            match name.as_str() {
+                "ttft_ms" => speed.ttft_ms = members.next_value()?,
+                "tokens_per_second" => speed.tokens_per_second = members.next_value()?,
+                "chunk_tokens" => speed.chunk_tokens = members.next_value()?,
+                unknown => return Err(serde::de::Error::unknown_field(unknown, NAMES)),
+            }
+        }
+        Ok(speed)
+    }
+}
+
 /// A good key and the account that it belongs to.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,8 +138,8 @@ pub struct KeyRule {
     pub account: String,
 }
 
-impl std::fmt::Debug for KeyRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for KeyRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyRule")
             .field("account", &self.account)
             .finish_non_exhaustive()
@@ -119,7 +162,26 @@ pub struct AnswerRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The answer.
+    #[serde(default)]
     pub text: String,
+    /// The thinking before it, where the model thinks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// The calls that are made instead of a text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ScriptedCall>,
+}
+
+/// A scripted tool call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ScriptedCall {
+    /// The function.
+    pub name: String,
+    /// Its arguments: a JSON value, or their exact text, which need not be JSON.
+    #[serde(default)]
+    pub arguments: Value,
 }
 
 /// A configuration that cannot be used.
@@ -215,6 +277,8 @@ mod tests {
             (7, 50, 1)
         );
         assert_eq!(patched.patched(&json!({ "speed": null })).unwrap(), config);
+        let model = config.patched(&json!({ "speed": "like-a-model" })).unwrap();
+        assert_eq!(model.speed, Speed::like_a_model());
     }
 
     #[test]
@@ -223,6 +287,7 @@ mod tests {
             .patched(&json!({ "speed": { "tps": 1 } }))
             .unwrap_err();
         assert!(error.to_string().starts_with("speed"), "{error}");
+        assert!(SimConfig::from_toml("speed = \"slow\"").is_err());
         let error = SimConfig::from_toml("[speed]\nttft_ms = \"fast\"").unwrap_err();
         assert!(error.to_string().starts_with("speed.ttft_ms"), "{error}");
     }

@@ -13,6 +13,10 @@ pub enum Fault {
     Status(u16),
     /// `code=Throttling.BurstRate`: the documented error of that native code.
     Code(String),
+    /// `code-in-200=InternalError`: that error as the JSON body of an HTTP 200.
+    CodeIn200(String),
+    /// `html=502`: this HTTP status with a page of HTML, as a proxy in between would send.
+    Html(u16),
     /// `delay-ms=500`: waits before the first byte.
     Delay(Duration),
     /// `reset`: closes the connection without an answer.
@@ -21,7 +25,8 @@ pub enum Fault {
     CutAfterBytes(usize),
     /// `malformed=2`: the frame of that number, from 1, is no JSON.
     Malformed(usize),
-    /// `error-frame=3`: an error event in place of the frame of that number.
+    /// `error-frame=3`: an error event in place of the frame of that number; the error is that of
+    /// `status` or `code` if one of them is there too, else a 500. A plain answer has no frames.
     ErrorFrame(usize),
     /// `truncate=3`: the stream ends well-formed before the frame of that number.
     Truncate(usize),
@@ -36,8 +41,8 @@ pub enum Fault {
 /// Text that is no fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a fault; write status=N, code=NAME, delay-ms=N, reset, cut-after-bytes=N, \
-     malformed=N, error-frame=N, truncate=N, stall=N, split=N or no-blank-lines"
+    "`{0}` is not a fault; write status=N, code=NAME, code-in-200=NAME, html=N, delay-ms=N, reset, \
+     cut-after-bytes=N, malformed=N, error-frame=N, truncate=N, stall=N, split=N or no-blank-lines"
 )]
 pub struct UnknownFault(String);
 
@@ -48,15 +53,15 @@ impl FromStr for Fault {
         let unknown = || UnknownFault(text.chars().take(80).collect());
         let (name, value) = text.trim().split_once('=').unwrap_or((text.trim(), ""));
         let number = || value.parse::<usize>().map_err(|_| unknown());
+        let status = || {
+            let status = value.parse().ok().filter(|s| (400..600).contains(s));
+            status.ok_or_else(unknown)
+        };
         Ok(match name {
-            "status" => Self::Status(
-                value
-                    .parse()
-                    .ok()
-                    .filter(|s| (400..600).contains(s))
-                    .ok_or_else(unknown)?,
-            ),
+            "status" => Self::Status(status()?),
             "code" if !value.is_empty() => Self::Code(value.to_owned()),
+            "code-in-200" if !value.is_empty() => Self::CodeIn200(value.to_owned()),
+            "html" => Self::Html(status()?),
             "delay-ms" => Self::Delay(Duration::from_millis(number()? as u64)),
             "reset" => Self::Reset,
             "cut-after-bytes" => Self::CutAfterBytes(number()?),
@@ -76,6 +81,8 @@ impl std::fmt::Display for Fault {
         match self {
             Self::Status(status) => write!(f, "status={status}"),
             Self::Code(code) => write!(f, "code={code}"),
+            Self::CodeIn200(code) => write!(f, "code-in-200={code}"),
+            Self::Html(status) => write!(f, "html={status}"),
             Self::Delay(delay) => write!(f, "delay-ms={}", delay.as_millis()),
             Self::Reset => f.write_str("reset"),
             Self::CutAfterBytes(bytes) => write!(f, "cut-after-bytes={bytes}"),
@@ -113,6 +120,9 @@ pub struct FaultRule {
     /// For this model only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// For paths that begin so only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_prefix: Option<String>,
     /// For keys that begin so only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_prefix: Option<String>,
@@ -145,16 +155,19 @@ pub fn parse_list(text: &str) -> Result<Vec<Fault>, UnknownFault> {
 
 impl FaultRule {
     /// Whether the rule is about such a request at all.
-    pub(crate) fn matches(&self, model: &str, key: &str, stream: bool) -> bool {
-        self.model.as_deref().is_none_or(|name| name == model)
-            && self
-                .key_prefix
+    pub(crate) fn matches(&self, model: &str, path: &str, key: &str, stream: bool) -> bool {
+        let begins = |prefix: &Option<String>, text: &str| {
+            prefix
                 .as_deref()
-                .is_none_or(|prefix| key.starts_with(prefix))
+                .is_none_or(|prefix| text.starts_with(prefix))
+        };
+        self.model.as_deref().is_none_or(|name| name == model)
+            && begins(&self.path_prefix, path)
+            && begins(&self.key_prefix, key)
             && self.stream.is_none_or(|wanted| wanted == stream)
     }
 
-    /// Whether it strikes the match of that number, from 1.
+    /// Whether it strikes the match of that number, from 1; `chance` is between 0 and 1.
     pub(crate) fn strikes(&self, number: u64, chance: f64) -> bool {
         self.first.is_none_or(|first| number <= first)
             && self
@@ -172,8 +185,9 @@ mod tests {
 
     #[test]
     fn faults_are_written_as_they_are_read() {
-        let text = "status=503, code=Throttling.BurstRate, delay-ms=50, reset, cut-after-bytes=10, \
-                    malformed=2, error-frame=3, truncate=4, stall=5, split=1, no-blank-lines";
+        let text = "status=503, code=Throttling.BurstRate, code-in-200=InternalError, \
+                    html=502, delay-ms=50, reset, cut-after-bytes=10, malformed=2, error-frame=3, \
+                    truncate=4, stall=5, split=1, no-blank-lines";
         let faults = parse_list(text).unwrap();
         let written: Vec<String> = faults.iter().map(ToString::to_string).collect();
         assert_eq!(written.join(", "), text);

@@ -2,14 +2,19 @@
 
 mod compat;
 mod native;
+mod steps;
+
+use std::ops::Range;
 
 use bailian_wire::Dialect;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, ChoiceAnswer};
+use self::steps::Steps;
+use crate::answer::Answer;
 use crate::call::Call;
 use crate::rejection::Rejection;
+use crate::tokens::Tokens;
 
 /// One frame of a stream.
 #[derive(Clone, Debug)]
@@ -28,23 +33,71 @@ pub(crate) struct Identity {
 }
 
 /// The answer as one JSON object.
-pub(crate) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Value {
+pub(crate) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
     match call.dialect {
         Dialect::Native => native::whole(call, answer, identity),
         _ => compat::whole(call, answer, identity),
     }
 }
 
-/// The answer as frames. `chunk_tokens` tokens stand in each.
-pub(crate) fn stream(
-    call: &Call,
-    answer: &Answer,
-    identity: &Identity,
-    chunk_tokens: usize,
-) -> Vec<StreamFrame> {
-    match call.dialect {
-        Dialect::Native => native::stream(call, answer, identity, chunk_tokens),
-        _ => compat::stream(call, answer, identity, chunk_tokens),
+/// The frames of an answer, written one by one as they are taken: a long cumulative answer would
+/// not fit into memory.
+#[derive(Debug)]
+pub(crate) struct FrameStream {
+    answer: Answer,
+    steps: Steps,
+    form: Form,
+    out: BytesMut,
+}
+
+#[derive(Debug)]
+enum Form {
+    Native(native::Form),
+    Compat(compat::Form),
+}
+
+impl FrameStream {
+    /// `chunk_tokens` tokens stand in each frame.
+    pub(crate) fn new(
+        call: &Call,
+        answer: Answer,
+        identity: &Identity,
+        chunk_tokens: usize,
+    ) -> Self {
+        let (form, extras) = match call.dialect {
+            Dialect::Native => {
+                let form = native::Form::new(call, &answer, identity);
+                let extras = form.extras();
+                (Form::Native(form), extras)
+            }
+            _ => {
+                let form = compat::Form::new(call, identity);
+                let extras = form.extras();
+                (Form::Compat(form), extras)
+            }
+        };
+        Self {
+            answer,
+            steps: Steps::new(chunk_tokens, extras),
+            form,
+            out: BytesMut::new(),
+        }
+    }
+}
+
+impl Iterator for FrameStream {
+    type Item = StreamFrame;
+
+    fn next(&mut self) -> Option<StreamFrame> {
+        let (choice, step) = self.steps.next(&self.answer)?;
+        match &mut self.form {
+            Form::Native(form) => form.write(&mut self.out, &self.answer, choice, &step),
+            Form::Compat(form) => form.write(&mut self.out, &self.answer, choice, &step),
+        }
+        Some(StreamFrame {
+            bytes: self.out.split().freeze(),
+            tokens: step.tokens(),
+        })
     }
 }
 
@@ -56,7 +109,7 @@ pub(crate) fn error_frame(
     number: u64,
 ) -> Bytes {
     let body = rejection.body(dialect, request_id);
-    let mut out = bytes::BytesMut::new();
+    let mut out = BytesMut::new();
     match dialect {
         Dialect::Native => bailian_wire::sse::write_native_frame(
             &mut out,
@@ -70,97 +123,31 @@ pub(crate) fn error_frame(
     out.freeze()
 }
 
-/// What is new in a frame.
-#[derive(Clone, Debug)]
-enum Piece {
-    Reasoning(Vec<String>),
-    Text(Vec<String>),
-    /// The beginning of a call; arguments follow.
-    CallStart {
-        index: usize,
-        arguments: String,
-    },
-    CallMore {
-        index: usize,
-        arguments: String,
-    },
+/// Appends a JSON value; text mostly.
+fn put(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    // Neither text nor a JSON value can fail to be written to memory.
+    let _infallible = serde_json::to_writer(out, value);
 }
 
-impl Piece {
-    fn tokens(&self) -> u64 {
-        match self {
-            Self::Reasoning(tokens) | Self::Text(tokens) => tokens.len() as u64,
-            Self::CallStart { .. } => 2,
-            Self::CallMore { .. } => 1,
-        }
-    }
-}
-
-/// The pieces of one answer, in the order in which they are said.
-fn pieces(choice: &ChoiceAnswer, chunk_tokens: usize) -> Vec<Piece> {
-    let size = chunk_tokens.max(1);
-    let mut pieces = Vec::new();
-    pieces.extend(
-        choice
-            .reasoning
-            .chunks(size)
-            .map(|tokens| Piece::Reasoning(tokens.to_vec())),
-    );
-    pieces.extend(
-        choice
-            .text
-            .chunks(size)
-            .map(|tokens| Piece::Text(tokens.to_vec())),
-    );
-    for (index, call) in choice.calls.iter().enumerate() {
-        let mut arguments = call.arguments.iter();
-        let first = arguments.next().cloned().unwrap_or_default();
-        pieces.push(Piece::CallStart {
-            index,
-            arguments: first,
-        });
-        pieces.extend(arguments.map(|piece| Piece::CallMore {
-            index,
-            arguments: piece.clone(),
-        }));
-    }
-    pieces
-}
-
-/// All calls of a whole answer.
-fn whole_calls(choice: &ChoiceAnswer) -> Option<Value> {
-    if choice.calls.is_empty() {
-        return None;
-    }
-    let calls = choice.calls.iter().enumerate().map(|(index, call)| {
-        json!({
-            "function": { "name": call.name, "arguments": call.arguments.concat() },
-            "index": index,
-            "id": call.id,
-            "type": "function",
-        })
-    });
-    Some(calls.collect())
+/// How many alternatives log probabilities have, when they are asked for.
+fn wanted_logprobs(call: &Call) -> Option<u64> {
+    (call.flag("logprobs") == Some(true)).then(|| call.count("top_logprobs").unwrap_or(0))
 }
 
 /// Log probabilities of tokens: plausible and the same every time.
-fn logprobs(call: &Call, tokens: &[String]) -> Option<Value> {
-    if call.flag("logprobs") != Some(true) {
-        return None;
-    }
-    let alternatives = call.count("top_logprobs").unwrap_or(0);
-    let content: Vec<Value> = tokens
-        .iter()
-        .map(|token| {
+fn logprobs(tokens: &Tokens, range: Range<usize>, alternatives: u64) -> Value {
+    let content: Vec<Value> = range
+        .map(|at| {
+            let token = tokens.slice(at..at + 1);
             let logprob = -0.01 * (token.len() % 7) as f64;
             let top: Vec<Value> = (0..alternatives)
                 .map(|rank| {
-                    let text = if rank == 0 { token.clone() } else { format!("{token}{rank}") };
+                    let text = if rank == 0 { token.to_owned() } else { format!("{token}{rank}") };
                     json!({ "token": text, "bytes": text.as_bytes(), "logprob": logprob - rank as f64 })
                 })
                 .collect();
             json!({ "token": token, "bytes": token.as_bytes(), "logprob": logprob, "top_logprobs": top })
         })
         .collect();
-    Some(json!({ "content": content }))
+    json!({ "content": content })
 }

@@ -229,10 +229,6 @@ pub(crate) struct JournalGuard {
 }
 
 impl JournalGuard {
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
     pub(crate) fn update(&self, change: impl FnOnce(&mut JournalEntry)) {
         self.journal.with(self.number, change);
     }

@@ -43,6 +43,7 @@ pub mod journal;
 mod keys;
 mod rejection;
 mod routes;
+mod schedule;
 mod server;
 mod simulator;
 mod tokens;

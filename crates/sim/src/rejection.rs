@@ -1,7 +1,20 @@
 //! What the simulated service says no with.
 
 use bailian_wire::Dialect;
-use bailian_wire::error::{ErrorView, encode_error};
+use bailian_wire::error::{ErrorTable, ErrorView, encode_error};
+
+use crate::faults::Fault;
+
+/// What compatible messages about limits end with (compat.md §7.1).
+macro_rules! more_at {
+    ($message:literal, $anchor:literal) => {
+        concat!(
+            $message,
+            " For details, see: https://help.aliyun.com/zh/model-studio/error-code#",
+            $anchor
+        )
+    };
+}
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +42,69 @@ impl Rejection {
     /// A 400 `InvalidParameter`.
     pub(crate) fn parameter(message: impl Into<String>) -> Self {
         Self::new(400, "InvalidParameter", message)
+    }
+
+    /// The error that the catalogue documents for a native code.
+    pub(crate) fn documented(code: &str) -> Self {
+        let entries = ErrorTable::embedded().entries();
+        let named = || {
+            entries
+                .iter()
+                .filter(|entry| entry.code.as_deref() == Some(code))
+        };
+        // Codes of limits are there with another status too, for exhausted free quotas.
+        let entry = named()
+            .find(|entry| entry.status == Some(429))
+            .or_else(|| named().next());
+        let message = entry.and_then(|entry| entry.messages.first());
+        let rejection = Self::new(
+            entry.and_then(|entry| entry.status).unwrap_or(500),
+            code,
+            message.map_or("Simulated fault.", |message| message),
+        );
+        match code {
+            "Throttling.RateQuota" => Self {
+                message: "Requests rate limit exceeded, please try again later.".to_owned(),
+                ..rejection
+            }
+            .compat_message(more_at!(
+                "You exceeded your current requests list.",
+                "rate-limit"
+            )),
+            "Throttling.AllocationQuota" => rejection.compat_message(more_at!(
+                "You exceeded your current quota, please check your plan and billing details.",
+                "token-limit"
+            )),
+            _ => rejection,
+        }
+    }
+
+    /// The first error that the catalogue documents for an HTTP status.
+    fn of_status(status: u16) -> Self {
+        let entry = ErrorTable::embedded()
+            .entries()
+            .iter()
+            .find(|entry| entry.status == Some(status) && entry.code.is_some());
+        let code = entry.and_then(|entry| entry.code.as_deref());
+        Self {
+            status,
+            ..Self::documented(code.unwrap_or("InternalError"))
+        }
+    }
+
+    /// The error that a fault asks for.
+    pub(crate) fn of_fault(fault: &Fault) -> Option<Self> {
+        match fault {
+            Fault::Status(status) => Some(Self::of_status(*status)),
+            Fault::Code(code) | Fault::CodeIn200(code) => Some(Self::documented(code)),
+            _ => None,
+        }
+    }
+
+    /// The error of an error frame.
+    pub(crate) fn of_late_fault(faults: &[Fault]) -> Self {
+        let mut asked = faults.iter().filter_map(Self::of_fault);
+        asked.next().unwrap_or_else(|| Self::of_status(500))
     }
 
     pub(crate) fn compat_message(mut self, message: impl Into<String>) -> Self {

@@ -2,21 +2,20 @@
 
 mod chat;
 mod control;
+mod exchange;
 mod models;
 
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bailian_wire::Dialect;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, Uri};
 use uuid::Builder;
 
+use self::exchange::Exchange;
 use crate::rejection::Rejection;
 use crate::simulator::Simulator;
 
@@ -46,29 +45,26 @@ pub(crate) fn router(simulator: Simulator) -> Router {
         .with_state(simulator)
 }
 
-async fn unknown(State(simulator): State<Simulator>, uri: Uri) -> Response {
-    let rejection = Rejection::new(404, "NotFound", "Not found!");
-    refuse(
-        &simulator,
-        dialect_of(uri.path()),
-        &rejection,
-        &simulator.next_request_id(),
-    )
+async fn unknown(State(simulator): State<Simulator>, uri: Uri, headers: HeaderMap) -> Response {
+    if uri.path().starts_with("/__sim/") {
+        return control::unknown(uri.path());
+    }
+    let exchange = Exchange::begin(simulator, dialect_of(uri.path()), &uri, &headers);
+    exchange.refuse(&Rejection::new(404, "NotFound", "Not found!"))
 }
 
 async fn wrong_method(
     State(simulator): State<Simulator>,
-    method: http::Method,
+    method: Method,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Response {
+    if uri.path().starts_with("/__sim/") {
+        return control::wrong_method(&method);
+    }
+    let exchange = Exchange::begin(simulator, dialect_of(uri.path()), &uri, &headers);
     let message = format!("Request method '{method}' is not supported.");
-    let rejection = Rejection::new(405, "InvalidParameter", message);
-    refuse(
-        &simulator,
-        dialect_of(uri.path()),
-        &rejection,
-        &simulator.next_request_id(),
-    )
+    exchange.refuse(&Rejection::new(405, "InvalidParameter", message))
 }
 
 fn dialect_of(path: &str) -> Dialect {
@@ -89,58 +85,4 @@ impl Simulator {
         rng.fill(&mut bytes);
         Builder::from_random_bytes(bytes).into_uuid().to_string()
     }
-}
-
-/// The key of a request.
-fn presented_key(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get("authorization")?.to_str().ok()?;
-    let (scheme, key) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-}
-
-fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
-
-/// The headers that the service puts on every answer (http-native.md §1.4).
-fn service_headers(headers: &mut HeaderMap, request_id: &str) {
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert("x-request-id", id);
-    }
-    headers.insert("x-dashscope-call-gateway", HeaderValue::from_static("true"));
-    headers.insert("x-dashscope-timeout", HeaderValue::from_static("180"));
-    headers.insert("server", HeaderValue::from_static("istio-envoy"));
-}
-
-/// An error answer.
-fn refuse(
-    simulator: &Simulator,
-    dialect: Dialect,
-    rejection: &Rejection,
-    request_id: &str,
-) -> Response {
-    let mut response = json_response(
-        rejection.status,
-        rejection.body(dialect, request_id),
-        request_id,
-    );
-    if rejection.status == 429
-        && let Some(seconds) = simulator.config().retry_after
-    {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
-}
-
-fn json_response(status: u16, body: impl Into<Body>, request_id: &str) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    service_headers(headers, request_id);
-    response
 }

@@ -28,8 +28,18 @@ pub(crate) struct Shared {
     config: RwLock<Arc<SimConfig>>,
     pub(crate) journal: Arc<Journal>,
     /// How many requests each fault rule was about, by its place.
-    pub(crate) matches: Mutex<HashMap<usize, u64>>,
+    matches: Mutex<HashMap<u64, u64>>,
     pub(crate) requests: AtomicU64,
+}
+
+impl Shared {
+    /// Counts a request that the fault rule at that place is about.
+    pub(crate) fn count_match(&self, place: u64) -> u64 {
+        let mut matches = self.matches.lock();
+        let count = matches.entry(place).or_insert(0);
+        *count += 1;
+        *count
+    }
 }
 
 impl Default for Simulator {

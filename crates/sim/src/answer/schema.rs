@@ -1,67 +1,212 @@
 //! Values that fit a JSON schema.
 
+mod number;
+mod string;
+
 use serde_json::{Map, Value, json};
 
-/// Deeper schemas (recursive ones) end in null.
-const MAX_DEPTH: usize = 16;
+/// Deeper than this, only what must be there is made; schemas may refer to themselves.
+const ROOMY_DEPTH: usize = 6;
 
-/// A value that fits `schema`: types, `enum`, `const`, `properties`, `items`, lengths and bounds.
+/// Deeper than this, everything is null: no value fits a schema that requires itself.
+const MAX_DEPTH: usize = 48;
+
+/// Members and items of one value, together: beyond it only what must be there is made, and beyond
+/// ten times as many everything is null.
+const MAX_NODES: usize = 2_000;
+
+/// A value that fits `schema`: types, `enum`, `const`, `properties`, `required`, `items`,
+/// `prefixItems`, `uniqueItems`, counts, lengths, bounds, `multipleOf`, `format`, local `$ref`s,
+/// `allOf`, and the first possible part of `anyOf` and `oneOf`. What the schema says beside that,
+/// such as a `pattern`, is not looked at.
 pub(super) fn fitting(schema: &Value, rng: &mut fastrand::Rng) -> Value {
-    value(schema, schema, rng, 0, "")
+    let mut maker = Maker {
+        root: schema,
+        rng,
+        nodes: 0,
+    };
+    maker.value(schema, 0, "")
 }
 
-fn value(root: &Value, schema: &Value, rng: &mut fastrand::Rng, depth: usize, name: &str) -> Value {
-    if depth > MAX_DEPTH {
-        return Value::Null;
-    }
-    let next = |schema: &Value, rng: &mut fastrand::Rng| value(root, schema, rng, depth + 1, name);
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-        let target = target
-            .strip_prefix('#')
-            .and_then(|pointer| root.pointer(pointer));
-        return target.map_or(Value::Null, |target| next(target, rng));
-    }
-    if let Some(constant) = schema.get("const") {
-        return constant.clone();
-    }
-    if let Some(choices) = schema
-        .get("enum")
-        .and_then(Value::as_array)
-        .filter(|c| !c.is_empty())
-    {
-        return choices[rng.usize(..choices.len())].clone();
-    }
-    for combiner in ["anyOf", "oneOf", "allOf"] {
-        let parts = schema.get(combiner).and_then(Value::as_array);
-        if let Some(first) = parts.and_then(|parts| parts.first()) {
-            return next(first, rng);
+struct Maker<'a> {
+    root: &'a Value,
+    rng: &'a mut fastrand::Rng,
+    nodes: usize,
+}
+
+impl Maker<'_> {
+    fn value(&mut self, schema: &Value, depth: usize, name: &str) -> Value {
+        self.nodes += 1;
+        if depth > MAX_DEPTH || self.nodes > 10 * MAX_NODES {
+            return Value::Null;
+        }
+        if let Some(constant) = schema.get("const") {
+            return constant.clone();
+        }
+        if let Some(choices) = list(schema, "enum").filter(|choices| !choices.is_empty()) {
+            return choices[self.rng.usize(..choices.len())].clone();
+        }
+        if let Some(whole) = self.resolved(schema, depth) {
+            return self.value(&whole, depth + 1, name);
+        }
+        match kind(schema) {
+            "object" => self.object(schema, depth),
+            "array" => self.array(schema, depth, name),
+            "integer" => number::integer(schema, self.rng),
+            "number" => number::float(schema, self.rng),
+            "boolean" => json!(self.rng.bool()),
+            "null" => Value::Null,
+            _ => json!(string::fitting(schema, self.rng, name)),
         }
     }
-    match kind(schema) {
-        "object" => object(root, schema, rng, depth),
-        "array" => {
-            let least = bound(schema, "minItems").unwrap_or(1.0).max(0.0);
-            let most = bound(schema, "maxItems").unwrap_or(least.max(2.0));
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "clamped"
-            )]
-            let count = least.max(1.0_f64.min(most)).clamp(0.0, 64.0) as usize;
-            let items = schema.get("items").unwrap_or(&Value::Null);
-            (0..count).map(|_| next(items, rng)).collect()
+
+    fn is_roomy(&self, depth: usize) -> bool {
+        depth <= ROOMY_DEPTH && self.nodes < MAX_NODES
+    }
+
+    /// The schema with its reference or combination put in place.
+    fn resolved(&self, schema: &Value, depth: usize) -> Option<Value> {
+        let members = schema.as_object()?;
+        let without = |name: &str| {
+            let mut rest = members.clone();
+            rest.remove(name);
+            Value::Object(rest)
+        };
+        if let Some(target) = members.get("$ref").and_then(Value::as_str) {
+            let pointer = target.strip_prefix('#').unwrap_or_default();
+            let target = self.root.pointer(pointer).cloned().unwrap_or(Value::Null);
+            return Some(both(without("$ref"), &target));
         }
-        "integer" => json!(number(schema, rng, 1.0).ceil())
-            .as_f64()
-            .map_or(json!(1), |n| {
-                #[expect(clippy::cast_possible_truncation, reason = "schema bounds are small")]
-                let integer = n as i64;
-                json!(integer)
-            }),
-        "number" => json!(number(schema, rng, 0.5)),
-        "boolean" => json!(rng.bool()),
-        "null" => Value::Null,
-        _ => json!(string(schema, rng, name)),
+        if let Some(parts) = list(schema, "allOf") {
+            return Some(parts.iter().fold(without("allOf"), both));
+        }
+        for combiner in ["anyOf", "oneOf"] {
+            if let Some(parts) = list(schema, combiner).filter(|parts| !parts.is_empty()) {
+                let null = parts.iter().find(|part| kind(part) == "null");
+                // An optional part of a schema inside itself ends here.
+                let part = null.filter(|_| !self.is_roomy(depth)).unwrap_or(&parts[0]);
+                return Some(both(without(combiner), part));
+            }
+        }
+        None
+    }
+
+    fn object(&mut self, schema: &Value, depth: usize) -> Value {
+        let required: Vec<&str> = list(schema, "required")
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let mut object = Map::new();
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            for (name, property) in properties {
+                if self.is_roomy(depth) || required.contains(&name.as_str()) {
+                    object.insert(name.clone(), self.value(property, depth + 1, name));
+                }
+            }
+        }
+        let others = schema.get("additionalProperties").unwrap_or(&Value::Null);
+        for name in required {
+            if !object.contains_key(name) {
+                object.insert(name.to_owned(), self.value(others, depth + 1, name));
+            }
+        }
+        let least = count(schema, "minProperties").unwrap_or(0).min(MAX_NODES);
+        for number in 1.. {
+            if object.len() >= least {
+                break;
+            }
+            let name = format!("key{number}");
+            let value = self.value(others, depth + 1, &name);
+            object.entry(name).or_insert(value);
+        }
+        Value::Object(object)
+    }
+
+    fn array(&mut self, schema: &Value, depth: usize, name: &str) -> Value {
+        let firsts = list(schema, "prefixItems").map_or(&[][..], Vec::as_slice);
+        let others = schema.get("items").unwrap_or(&Value::Null);
+        let most = count(schema, "maxItems").unwrap_or(usize::MAX);
+        let most = if *others == Value::Bool(false) {
+            most.min(firsts.len())
+        } else {
+            most
+        };
+        let least = count(schema, "minItems").unwrap_or(0).min(MAX_NODES);
+        let liked = if self.is_roomy(depth) {
+            firsts.len().max(1)
+        } else {
+            firsts.len()
+        };
+        let wanted = liked.max(least).min(most);
+        let unique = schema.get("uniqueItems") == Some(&Value::Bool(true));
+        let mut items: Vec<Value> = Vec::new();
+        // Chance may need several tries for another item; too narrow a schema has none.
+        for _ in 0..wanted * 8 {
+            if items.len() == wanted {
+                break;
+            }
+            let of = firsts.get(items.len()).unwrap_or(others);
+            let item = self.value(of, depth + 1, name);
+            if !unique || !items.contains(&item) {
+                items.push(item);
+            }
+        }
+        Value::Array(items)
+    }
+}
+
+/// What both schemas ask for, as far as they can be put together member by member.
+fn both(mut one: Value, other: &Value) -> Value {
+    let Some(additions) = other.as_object() else {
+        return one;
+    };
+    let Some(members) = one.as_object_mut() else {
+        return other.clone();
+    };
+    for (name, addition) in additions {
+        let Some(known) = members.get_mut(name) else {
+            members.insert(name.clone(), addition.clone());
+            continue;
+        };
+        match name.as_str() {
+            "properties" => merge_properties(known, addition),
+            "required" | "allOf" => {
+                if let (Some(known), Some(more)) = (known.as_array_mut(), addition.as_array()) {
+                    known.extend(more.iter().cloned());
+                }
+            }
+            "minimum" | "exclusiveMinimum" | "minLength" | "minItems" | "minProperties"
+                if addition.as_f64() > known.as_f64() =>
+            {
+                known.clone_from(addition);
+            }
+            "maximum" | "exclusiveMaximum" | "maxLength" | "maxItems" | "maxProperties"
+                if addition.as_f64() < known.as_f64() =>
+            {
+                known.clone_from(addition);
+            }
+            "enum" => {
+                if let (Some(known), Some(allowed)) = (known.as_array_mut(), addition.as_array()) {
+                    known.retain(|choice| allowed.contains(choice));
+                }
+            }
+            _ => {}
+        }
+    }
+    one
+}
+
+fn merge_properties(known: &mut Value, addition: &Value) {
+    let (Some(known), Some(additions)) = (known.as_object_mut(), addition.as_object()) else {
+        return;
+    };
+    for (name, property) in additions {
+        let merged = match known.remove(name) {
+            Some(of_known) => both(of_known, property),
+            None => property.clone(),
+        };
+        known.insert(name.clone(), merged);
     }
 }
 
@@ -73,140 +218,28 @@ fn kind(schema: &Value) -> &str {
             .filter_map(Value::as_str)
             .find(|kind| *kind != "null")
             .unwrap_or("null"),
-        _ if schema.get("properties").is_some() => "object",
-        _ if schema.get("items").is_some() => "array",
-        _ => "string",
+        _ => {
+            let has = |names: &[&str]| names.iter().any(|name| schema.get(name).is_some());
+            if has(&["properties", "required", "additionalProperties"]) {
+                "object"
+            } else if has(&["items", "prefixItems", "minItems", "maxItems"]) {
+                "array"
+            } else if has(&["minimum", "maximum", "multipleOf"]) {
+                "number"
+            } else {
+                "string"
+            }
+        }
     }
 }
 
-fn object(root: &Value, schema: &Value, rng: &mut fastrand::Rng, depth: usize) -> Value {
-    let empty = Map::new();
-    let properties = schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
-    let mut object = Map::new();
-    for (name, property) in properties {
-        object.insert(name.clone(), value(root, property, rng, depth + 1, name));
-    }
-    let required = schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    for name in required.filter_map(Value::as_str) {
-        object
-            .entry(name.to_owned())
-            .or_insert_with(|| json!("value"));
-    }
-    Value::Object(object)
+fn list<'a>(schema: &'a Value, name: &str) -> Option<&'a Vec<Value>> {
+    schema.get(name)?.as_array()
 }
 
-fn bound(schema: &Value, name: &str) -> Option<f64> {
-    schema.get(name)?.as_f64()
-}
-
-/// A number within the bounds, a multiple where one is asked for.
-fn number(schema: &Value, rng: &mut fastrand::Rng, step: f64) -> f64 {
-    let least = bound(schema, "minimum")
-        .or_else(|| bound(schema, "exclusiveMinimum").map(|bound| bound + step));
-    let most = bound(schema, "maximum")
-        .or_else(|| bound(schema, "exclusiveMaximum").map(|bound| bound - step));
-    let (least, most) = match (least, most) {
-        (Some(least), Some(most)) => (least, most.max(least)),
-        (Some(least), None) => (least, least + 100.0),
-        (None, Some(most)) => (most - 100.0, most),
-        (None, None) => (1.0, 100.0),
-    };
-    if let Some(multiple) = bound(schema, "multipleOf").filter(|multiple| *multiple > 0.0) {
-        return (least / multiple).ceil() * multiple;
-    }
-    let steps = ((most - least) / step).floor().clamp(0.0, 1_000_000.0);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped"
-    )]
-    let steps = steps as u64;
-    least + rng.u64(..=steps) as f64 * step
-}
-
-fn string(schema: &Value, rng: &mut fastrand::Rng, name: &str) -> String {
-    match schema.get("format").and_then(Value::as_str) {
-        Some("date") => return "2026-11-24".to_owned(),
-        Some("date-time") => return "2026-11-24T08:00:00Z".to_owned(),
-        Some("email") => return "person@example.com".to_owned(),
-        Some("uri") => return "https://example.com/".to_owned(),
-        Some("uuid") => return "6f1f2a3b-0000-4000-8000-0123456789ab".to_owned(),
-        _ => {}
-    }
-    let lower = name.to_ascii_lowercase();
-    let plausible = if ["city", "location", "place"]
-        .iter()
-        .any(|word| lower.contains(word))
-    {
-        ["Hangzhou", "Beijing", "杭州"][rng.usize(..3)]
-    } else if lower.contains("name") {
-        ["Li Wei", "Ada", "王小明"][rng.usize(..3)]
-    } else if lower.contains("unit") {
-        "celsius"
-    } else {
-        ["alpha", "bravo", "示例"][rng.usize(..3)]
-    };
-    let length = |name: &str| {
-        schema
-            .get(name)
-            .and_then(Value::as_u64)
-            .and_then(|length| usize::try_from(length).ok())
-    };
-    let mut text: Vec<char> = plausible.chars().collect();
-    let least = length("minLength").unwrap_or(0).min(10_000);
-    while text.len() < least {
-        text.push('x');
-    }
-    if let Some(most) = length("maxLength") {
-        text.truncate(most);
-    }
-    text.into_iter().collect()
+fn count(schema: &Value, name: &str) -> Option<usize> {
+    usize::try_from(schema.get(name)?.as_u64()?).ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_fit_types_bounds_and_choices() {
-        let schema = json!({
-            "type": "object",
-            "required": ["city", "days", "extra"],
-            "properties": {
-                "city": { "type": "string", "maxLength": 5 },
-                "days": { "type": "integer", "minimum": 3, "maximum": 5 },
-                "unit": { "enum": ["c", "f"] },
-                "tags": { "type": "array", "items": { "type": "string" }, "minItems": 2, "maxItems": 2 },
-                "nested": { "type": ["object", "null"], "properties": { "ok": { "type": "boolean" } } },
-                "share": { "type": "number", "exclusiveMinimum": 0, "maximum": 1 },
-                "self": { "$ref": "#/properties/unit" },
-            },
-        });
-        for seed in 0..200 {
-            let value = fitting(&schema, &mut fastrand::Rng::with_seed(seed));
-            assert!(value["city"].as_str().unwrap().chars().count() <= 5);
-            assert!((3..=5).contains(&value["days"].as_i64().unwrap()));
-            assert!(["c", "f"].contains(&value["unit"].as_str().unwrap()));
-            assert!(["c", "f"].contains(&value["self"].as_str().unwrap()));
-            assert_eq!(value["tags"].as_array().unwrap().len(), 2);
-            assert!(value["nested"]["ok"].is_boolean());
-            let share = value["share"].as_f64().unwrap();
-            assert!(share > 0.0 && share <= 1.0, "{share}");
-            assert!(value.get("extra").is_some());
-        }
-    }
-
-    #[test]
-    fn a_schema_that_refers_to_itself_ends() {
-        let schema = json!({ "type": "object", "properties": { "next": { "$ref": "#" } } });
-        let value = fitting(&schema, &mut fastrand::Rng::with_seed(1));
-        assert!(value.to_string().len() < 1000);
-    }
-}
+mod tests;

@@ -1,5 +1,9 @@
 //! Sentences in the language of the prompt.
 
+use serde_json::Value;
+
+use crate::tokens::Tokens;
+
 const ENGLISH: [&str; 8] = [
     "That is a good question.",
     "Let me explain it step by step.",
@@ -65,11 +69,21 @@ pub(super) fn continuation(beginning: &str, rng: &mut fastrand::Rng) -> String {
     }
 }
 
-pub(super) fn translation(text: &str, target: &str) -> String {
-    if target.eq_ignore_ascii_case("chinese") {
-        format!("（译文）{text}")
+/// The text with the terms of `translation_options` put in, marked with the language.
+pub(super) fn translation(text: &str, options: &Value) -> String {
+    let mut translated = text.to_owned();
+    for term in options["terms"].as_array().into_iter().flatten() {
+        if let (Some(source), Some(target)) = (term["source"].as_str(), term["target"].as_str())
+            && !source.is_empty()
+        {
+            translated = translated.replace(source, target);
+        }
+    }
+    let language = options["target_lang"].as_str().unwrap_or("English");
+    if language.eq_ignore_ascii_case("chinese") {
+        format!("（译文）{translated}")
     } else {
-        format!("[{target}] {text}")
+        format!("[{language}] {translated}")
     }
 }
 
@@ -84,18 +98,12 @@ pub(super) fn seen(media: &[&str], prompt: &str) -> String {
 }
 
 /// So many tokens, one word each.
-pub(super) fn exactly(count: usize) -> Vec<String> {
+pub(super) fn exactly(count: usize) -> Tokens {
     const WORDS: [&str; 8] = [
-        "alpha", "bravo", "delta", "echo", "kilo", "lima", "oscar", "tango",
+        " tango", " alpha", " bravo", " delta", " echo", " kilo", " lima", " oscar",
     ];
-    (0..count)
-        .map(|place| {
-            let word = WORDS[place % WORDS.len()];
-            if place == 0 {
-                word.to_owned()
-            } else {
-                format!(" {word}")
-            }
-        })
-        .collect()
+    Tokens::from_words((0..count).map(|place| match place {
+        0 => "Ready",
+        place => WORDS[place % WORDS.len()],
+    }))
 }

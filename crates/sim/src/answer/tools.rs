@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::{CallAnswer, schema, text};
 use crate::call::{Call, message_text};
-use crate::tokens;
+use crate::config::ScriptedCall;
+use crate::tokens::Tokens;
 
-/// The calls that the model makes: the forced function, else the first one, else several.
+/// The calls that the model makes: the forced function, else the first one, or several where the
+/// request allows it.
 pub(super) fn calls(call: &Call, rng: &mut fastrand::Rng) -> Vec<CallAnswer> {
     let functions = call.tools().iter().filter_map(|tool| tool.get("function"));
     let chosen: Vec<&Value> = match call.forced_tool() {
@@ -25,12 +27,29 @@ pub(super) fn calls(call: &Call, rng: &mut fastrand::Rng) -> Vec<CallAnswer> {
                 None => Value::Object(serde_json::Map::new()),
             };
             CallAnswer {
-                id: format!("call_{:022x}", rng.u128(..) >> 40),
+                id: id(rng),
                 name: function["name"].as_str().unwrap_or_default().to_owned(),
-                arguments: tokens::split(&arguments.to_string()),
+                arguments: Tokens::split(arguments.to_string()),
             }
         })
         .collect()
+}
+
+/// The calls that a rule of the configuration orders.
+pub(super) fn scripted(calls: &[ScriptedCall], rng: &mut fastrand::Rng) -> Vec<CallAnswer> {
+    let made = calls.iter().map(|call| CallAnswer {
+        id: id(rng),
+        name: call.name.clone(),
+        arguments: Tokens::split(match &call.arguments {
+            Value::String(text) => text.clone(),
+            arguments => arguments.to_string(),
+        }),
+    });
+    made.collect()
+}
+
+fn id(rng: &mut fastrand::Rng) -> String {
+    format!("call_{:022x}", rng.u128(..) >> 40)
 }
 
 /// An answer that uses what the tools said.

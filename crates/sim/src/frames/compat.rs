@@ -1,35 +1,39 @@
 //! The OpenAI-compatible forms (compat.md §2.12 to §2.14).
 
+use std::io::Write as _;
+
 use bailian_wire::sse::write_data_frame;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
-use super::{Identity, Piece, StreamFrame, logprobs, pieces, whole_calls};
+use super::steps::{Extras, Step};
+use super::{Identity, logprobs, put, wanted_logprobs};
 use crate::answer::{Answer, ChoiceAnswer};
 use crate::call::Call;
 
-pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Value {
+pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+    let alternatives = wanted_logprobs(call);
     let choices: Vec<Value> = answer
         .choices
         .iter()
         .enumerate()
         .map(|(index, choice)| {
-            let mut message = json!({ "role": "assistant", "content": choice.text.concat() });
+            let mut message = json!({ "role": "assistant", "content": choice.text.as_str() });
             if call.thinks() {
-                message["reasoning_content"] = json!(choice.reasoning.concat());
+                message["reasoning_content"] = json!(choice.reasoning.as_str());
             }
-            if let Some(calls) = whole_calls(choice) {
-                message["tool_calls"] = calls;
+            if !choice.calls.is_empty() {
+                message["tool_calls"] = whole_calls(choice);
             }
             json!({
                 "message": message,
                 "finish_reason": choice.finish_reason,
                 "index": index,
-                "logprobs": logprobs(call, &choice.text),
+                "logprobs": alternatives.map(|n| logprobs(&choice.text, 0..choice.text.len(), n)),
             })
         })
         .collect();
-    json!({
+    let body = json!({
         "choices": choices,
         "object": "chat.completion",
         "usage": usage(answer),
@@ -37,7 +41,20 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Value 
         "system_fingerprint": null,
         "model": call.model_id,
         "id": format!("chatcmpl-{}", identity.request_id),
-    })
+    });
+    Bytes::from(body.to_string())
+}
+
+fn whole_calls(choice: &ChoiceAnswer) -> Value {
+    let calls = choice.calls.iter().enumerate().map(|(index, call)| {
+        json!({
+            "function": { "name": call.name, "arguments": call.arguments.as_str() },
+            "index": index,
+            "id": call.id,
+            "type": "function",
+        })
+    });
+    calls.collect()
 }
 
 fn usage(answer: &Answer) -> Value {
@@ -55,128 +72,129 @@ fn usage(answer: &Answer) -> Value {
     usage
 }
 
-struct Writer<'a> {
-    call: &'a Call,
-    identity: &'a Identity,
-    frames: Vec<StreamFrame>,
+/// How the chunks of one answer are written.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    thinks: bool,
+    /// These models repeat the whole text, and the end twice (compat.md §2.11).
+    cumulative: bool,
+    include_usage: bool,
+    /// How many alternatives each log probability has.
+    logprobs: Option<u64>,
+    /// The members that are the same in every chunk.
+    tail: Vec<u8>,
+    json: Vec<u8>,
 }
 
-pub(super) fn stream(
-    call: &Call,
-    answer: &Answer,
-    identity: &Identity,
-    chunk_tokens: usize,
-) -> Vec<StreamFrame> {
-    let mut writer = Writer {
-        call,
-        identity,
-        frames: Vec::new(),
-    };
-    for (index, choice) in answer.choices.iter().enumerate() {
-        writer.write_choice(index, choice, chunk_tokens);
-    }
-    let options = call.parameters.get("stream_options");
-    if options.is_some_and(|options| options["include_usage"] == true) {
-        let mut chunk = writer.chunk(&json!([]));
-        chunk["usage"] = usage(answer);
-        writer.push(&chunk.to_string(), 0);
-    }
-    writer.push("[DONE]", 0);
-    writer.frames
-}
-
-impl Writer<'_> {
-    fn write_choice(&mut self, index: usize, choice: &ChoiceAnswer, chunk_tokens: usize) {
-        self.write(
-            index,
-            &json!({ "content": "", "role": "assistant" }),
-            None,
-            None,
-            0,
+impl Form {
+    pub(super) fn new(call: &Call, identity: &Identity) -> Self {
+        let mut tail = Vec::new();
+        let _infallible = write!(
+            tail,
+            ",\"created\":{},\"system_fingerprint\":null,\"model\":",
+            identity.created
         );
-        // These models repeat the whole text, and the end twice (compat.md §2.11).
-        let cumulative = self.call.is_cumulative();
-        let mut text = String::new();
-        for piece in pieces(choice, chunk_tokens) {
-            let tokens = piece.tokens();
-            let mut new_logprobs = None;
-            let delta = match piece {
-                Piece::Reasoning(tokens) => {
-                    json!({ "content": null, "reasoning_content": tokens.concat() })
-                }
-                Piece::Text(tokens) => {
-                    new_logprobs = logprobs(self.call, &tokens);
-                    text.push_str(&tokens.concat());
-                    let said = if cumulative {
-                        text.clone()
-                    } else {
-                        tokens.concat()
-                    };
-                    if self.call.thinks() {
-                        json!({ "content": said, "reasoning_content": null })
-                    } else {
-                        json!({ "content": said })
-                    }
-                }
-                Piece::CallStart { index, arguments } => {
-                    let call = &choice.calls[index];
-                    json!({ "content": null, "tool_calls": [{
-                        "index": index, "id": call.id, "type": "function",
-                        "function": { "name": call.name, "arguments": arguments },
-                    }] })
-                }
-                Piece::CallMore { index, arguments } => json!({ "content": null, "tool_calls": [{
-                    "index": index, "id": "", "type": "function",
-                    "function": { "name": null, "arguments": arguments },
-                }] }),
-            };
-            self.write(index, &delta, None, new_logprobs.as_ref(), tokens);
+        put(&mut tail, &call.model_id);
+        let _infallible = write!(tail, ",\"id\":\"chatcmpl-{}\"}}", identity.request_id);
+        let options = call.parameters.get("stream_options");
+        Self {
+            thinks: call.thinks(),
+            cumulative: call.is_cumulative(),
+            include_usage: options.is_some_and(|options| options["include_usage"] == true),
+            logprobs: wanted_logprobs(call),
+            tail,
+            json: Vec::new(),
         }
-        let end = if cumulative {
-            json!({ "content": text })
+    }
+
+    pub(super) fn extras(&self) -> Extras {
+        Extras {
+            begin: true,
+            doubled_end: self.cumulative,
+            usage: self.include_usage,
+            done: true,
+            ..Extras::default()
+        }
+    }
+
+    /// Appends the next chunk.
+    pub(super) fn write(&mut self, out: &mut BytesMut, answer: &Answer, index: usize, step: &Step) {
+        if *step == Step::Done {
+            write_data_frame(out, b"[DONE]");
+            return;
+        }
+        let mut json = std::mem::take(&mut self.json);
+        json.clear();
+        json.extend_from_slice(b"{\"choices\":[");
+        if let Some(choice) = answer.choices.get(index) {
+            self.write_choice(&mut json, choice, index, step);
+        }
+        json.extend_from_slice(b"],\"object\":\"chat.completion.chunk\",\"usage\":");
+        if *step == Step::Usage {
+            put(&mut json, &usage(answer));
         } else {
-            json!({ "content": "" })
-        };
-        for _ in 0..if cumulative { 2 } else { 1 } {
-            self.write(index, &end, Some(choice.finish_reason), None, 0);
+            json.extend_from_slice(b"null");
         }
+        json.extend_from_slice(&self.tail);
+        write_data_frame(out, &json);
+        self.json = json;
     }
 
-    fn chunk(&self, choices: &Value) -> Value {
-        json!({
-            "choices": choices,
-            "object": "chat.completion.chunk",
-            "usage": null,
-            "created": self.identity.created,
-            "system_fingerprint": null,
-            "model": self.call.model_id,
-            "id": format!("chatcmpl-{}", self.identity.request_id),
-        })
+    fn write_choice(&self, out: &mut Vec<u8>, choice: &ChoiceAnswer, index: usize, step: &Step) {
+        out.extend_from_slice(b"{\"delta\":{\"content\":");
+        match step {
+            Step::Begin => out.extend_from_slice(b"\"\",\"role\":\"assistant\""),
+            Step::Reasoning(range) => {
+                out.extend_from_slice(b"null,\"reasoning_content\":");
+                put(out, choice.reasoning.slice(range.clone()));
+            }
+            Step::Text(range) => {
+                let start = if self.cumulative { 0 } else { range.start };
+                put(out, choice.text.slice(start..range.end));
+                if self.thinks {
+                    out.extend_from_slice(b",\"reasoning_content\":null");
+                }
+            }
+            Step::Arguments { call, range } => {
+                out.extend_from_slice(b"null,\"tool_calls\":[");
+                write_call(out, choice, *call, range);
+                out.push(b']');
+            }
+            _ if self.cumulative => put(out, choice.text.as_str()),
+            _ => out.extend_from_slice(b"\"\""),
+        }
+        out.extend_from_slice(b"},\"finish_reason\":");
+        match step {
+            Step::End => put(out, choice.finish_reason),
+            _ => out.extend_from_slice(b"null"),
+        }
+        let _infallible = write!(out, ",\"index\":{index},\"logprobs\":");
+        match (self.logprobs, step) {
+            (Some(alternatives), Step::Text(range)) => {
+                put(out, &logprobs(&choice.text, range.clone(), alternatives));
+            }
+            _ => out.extend_from_slice(b"null"),
+        }
+        out.push(b'}');
     }
+}
 
-    fn write(
-        &mut self,
-        index: usize,
-        delta: &Value,
-        finish_reason: Option<&str>,
-        logprobs: Option<&Value>,
-        tokens: u64,
-    ) {
-        let chunk = self.chunk(&json!([{
-            "delta": delta,
-            "finish_reason": finish_reason,
-            "index": index,
-            "logprobs": logprobs,
-        }]));
-        self.push(&chunk.to_string(), tokens);
-    }
-
-    fn push(&mut self, data: &str, tokens: u64) {
-        let mut bytes = BytesMut::new();
-        write_data_frame(&mut bytes, data.as_bytes());
-        self.frames.push(StreamFrame {
-            bytes: bytes.freeze(),
-            tokens,
-        });
-    }
+/// A piece of a call: those that go on have an empty id and the name null (compat.md §2.14).
+fn write_call(
+    out: &mut Vec<u8>,
+    choice: &ChoiceAnswer,
+    place: usize,
+    arguments: &std::ops::Range<usize>,
+) {
+    let Some(call) = choice.calls.get(place) else {
+        return;
+    };
+    let begins = arguments.start == 0;
+    let _infallible = write!(out, "{{\"index\":{place},\"id\":");
+    put(out, if begins { call.id.as_str() } else { "" });
+    out.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
+    put(out, &begins.then_some(call.name.as_str()));
+    out.extend_from_slice(b",\"arguments\":");
+    put(out, call.arguments.slice(arguments.clone()));
+    out.extend_from_slice(b"}}");
 }

@@ -1,260 +1,322 @@
 //! The native forms (http-native.md §3.2, §5).
 
+use std::io::Write as _;
+use std::ops::Range;
+
 use bailian_wire::sse::write_native_frame;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
-use super::{Identity, Piece, StreamFrame, logprobs, pieces, whole_calls};
+use super::steps::{Extras, Step};
+use super::{Identity, logprobs, put, wanted_logprobs};
 use crate::answer::{Answer, ChoiceAnswer};
 use crate::call::Call;
 
-pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Value {
-    let mut output = if call.wants_text_format() {
-        let first = answer.choices.first();
-        json!({
-            "finish_reason": first.map_or("stop", |choice| choice.finish_reason),
-            "text": first.map(|choice| choice.text.concat()).unwrap_or_default(),
-        })
-    } else {
-        let choices: Vec<Value> = answer
-            .choices
-            .iter()
-            .enumerate()
-            .map(|(index, choice)| {
-                let said = Said {
-                    text: choice.text.concat(),
-                    reasoning: choice.reasoning.concat(),
-                    calls: whole_calls(choice),
-                    logprobs: logprobs(call, &choice.text),
-                };
-                choice_object(call, answer, index, said, choice.finish_reason)
-            })
-            .collect();
-        json!({ "choices": choices })
-    };
-    if let Some(info) = &answer.search_info {
-        output["search_info"] = info.clone();
-    }
-    let usage = usage(answer, answer.output_tokens(), answer.reasoning_tokens());
-    json!({ "output": output, "usage": usage, "request_id": identity.request_id })
-}
-
-/// What stands in one choice of a frame.
-#[derive(Clone, Debug, Default)]
-struct Said {
-    text: String,
-    reasoning: String,
-    calls: Option<Value>,
-    logprobs: Option<Value>,
-}
-
-fn choice_object(call: &Call, answer: &Answer, index: usize, said: Said, finish: &str) -> Value {
-    let content = match (call.multimodal, said.text.is_empty()) {
-        (true, true) => json!([]),
-        (true, false) => json!([{ "text": said.text }]),
-        (false, _) => json!(said.text),
-    };
-    let mut message = json!({ "content": content, "role": "assistant" });
-    if call.thinks() {
-        message["reasoning_content"] = json!(said.reasoning);
-    }
-    if let Some(calls) = said.calls {
-        message["tool_calls"] = calls;
-    }
-    let mut choice = json!({ "message": message, "finish_reason": finish });
-    if answer.choices.len() > 1 || !answer.choices.iter().all(|choice| choice.calls.is_empty()) {
-        choice["index"] = json!(index);
-    }
-    if let Some(logprobs) = said.logprobs {
-        choice["logprobs"] = logprobs;
-    }
-    choice
-}
-
-fn usage(answer: &Answer, output: u64, reasoning: u64) -> Value {
-    let mut usage = json!({
-        "total_tokens": answer.input_tokens + output,
-        "output_tokens": output,
-        "input_tokens": answer.input_tokens,
-        "prompt_tokens_details": { "cached_tokens": 0 },
-    });
-    if answer.reasoning_tokens() > 0 {
-        usage["output_tokens_details"] = json!({ "reasoning_tokens": reasoning });
-    }
-    if answer.searched {
-        usage["plugins"] = json!({ "search": { "count": 1, "strategy": "turbo" } });
-    }
-    usage
-}
-
-/// Writes the frames of a stream.
-struct Writer<'a> {
-    call: &'a Call,
-    answer: &'a Answer,
-    identity: &'a Identity,
+/// How the answers to one request are written.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own that the request made"
+)]
+pub(super) struct Form {
+    text_format: bool,
+    multimodal: bool,
+    thinks: bool,
     cumulative: bool,
+    prepend_sources: bool,
+    /// How many alternatives each log probability has.
+    logprobs: Option<u64>,
+    /// Translations name the model.
+    model_name: Option<String>,
+    /// The calls of the answer make choices say their index.
+    indexed: bool,
+    plugins: Option<Value>,
+    request_id: String,
+    input: u64,
+    thinking_is_counted: bool,
+    // What the frames so far have told.
+    number: u64,
     output: u64,
     reasoning: u64,
-    frames: Vec<StreamFrame>,
+    json: Vec<u8>,
 }
 
-pub(super) fn stream(
-    call: &Call,
-    answer: &Answer,
-    identity: &Identity,
-    chunk_tokens: usize,
-) -> Vec<StreamFrame> {
-    let cumulative = call.is_cumulative();
-    let mut writer = Writer {
-        call,
-        answer,
-        identity,
-        cumulative,
-        output: 0,
-        reasoning: 0,
-        frames: Vec::new(),
-    };
-    for (index, choice) in answer.choices.iter().enumerate() {
-        writer.write_choice(index, choice, chunk_tokens);
-    }
-    writer.frames
-}
-
-impl Writer<'_> {
-    fn write_choice(&mut self, index: usize, choice: &ChoiceAnswer, chunk_tokens: usize) {
-        let mut so_far = Said::default();
-        for piece in pieces(choice, chunk_tokens) {
-            let tokens = piece.tokens();
-            self.output += tokens;
-            if matches!(piece, Piece::Reasoning(_)) {
-                self.reasoning += tokens;
-            }
-            let new = self.said(choice, piece);
-            let said = if self.cumulative {
-                so_far.add(new);
-                so_far.clone()
-            } else {
-                new
-            };
-            self.write(index, said, "null", tokens);
-        }
-        let last = if self.cumulative {
-            so_far
-        } else {
-            Said::default()
-        };
-        self.write(index, last, choice.finish_reason, 0);
-    }
-
-    fn said(&self, choice: &ChoiceAnswer, piece: Piece) -> Said {
-        match piece {
-            Piece::Reasoning(tokens) => Said {
-                reasoning: tokens.concat(),
-                ..Said::default()
-            },
-            Piece::Text(tokens) => Said {
-                logprobs: logprobs(self.call, &tokens),
-                text: tokens.concat(),
-                ..Said::default()
-            },
-            Piece::CallStart { index, arguments } => {
-                let call = &choice.calls[index];
-                let calls = json!([{
-                    "index": index, "id": call.id, "type": "function",
-                    "function": { "name": call.name, "arguments": arguments },
-                }]);
-                Said {
-                    calls: Some(calls),
-                    ..Said::default()
-                }
-            }
-            // Continuations have an empty id and no name (http-native.md §5.5).
-            Piece::CallMore { index, arguments } => {
-                let calls = json!([{
-                    "index": index, "id": "", "type": "function",
-                    "function": { "arguments": arguments },
-                }]);
-                Said {
-                    calls: Some(calls),
-                    ..Said::default()
-                }
-            }
-        }
-    }
-
-    fn write(&mut self, index: usize, said: Said, finish: &str, tokens: u64) {
-        let mut output = if self.call.wants_text_format() {
-            json!({ "finish_reason": finish, "text": said.text })
-        } else {
-            json!({ "choices": [choice_object(self.call, self.answer, index, said, finish)] })
-        };
-        if let Some(info) = self
-            .answer
-            .search_info
-            .as_ref()
-            .filter(|_| self.frames.is_empty())
-        {
-            output["search_info"] = info.clone();
-        }
-        let frame = json!({
-            "output": output,
-            "usage": usage(self.answer, self.output, self.reasoning),
-            "request_id": self.identity.request_id,
-        });
-        let number = self.frames.len() as u64 + 1;
-        let mut bytes = BytesMut::new();
-        write_native_frame(
-            &mut bytes,
-            number,
-            "result",
-            200,
-            frame.to_string().as_bytes(),
-        );
-        self.frames.push(StreamFrame {
-            bytes: bytes.freeze(),
-            tokens,
-        });
-    }
+/// What stands in one choice.
+struct Said {
+    reasoning: Range<usize>,
+    text: Range<usize>,
+    /// The calls, all but the last one whole.
+    calls: Range<usize>,
+    arguments: Range<usize>,
 }
 
 impl Said {
-    fn add(&mut self, new: Said) {
-        self.text.push_str(&new.text);
-        self.reasoning.push_str(&new.reasoning);
-        match (&mut self.calls, new.calls) {
-            (Some(Value::Array(known)), Some(Value::Array(new))) => {
-                for call in new {
-                    let same = known
-                        .iter_mut()
-                        .find(|known| known["index"] == call["index"]);
-                    match same {
-                        Some(known) => {
-                            let mut arguments = text_of(&known["function"]["arguments"]);
-                            arguments.push_str(&text_of(&call["function"]["arguments"]));
-                            known["function"]["arguments"] = json!(arguments);
-                        }
-                        None => known.push(call),
-                    }
-                }
-            }
-            (calls, Some(new)) => *calls = Some(new),
-            (_, None) => {}
+    fn all(choice: &ChoiceAnswer) -> Self {
+        Self {
+            reasoning: 0..choice.reasoning.len(),
+            text: 0..choice.text.len(),
+            calls: 0..choice.calls.len(),
+            arguments: 0..usize::MAX,
         }
-        match (&mut self.logprobs, new.logprobs) {
-            (Some(known), Some(mut new)) => {
-                if let (Some(known), Some(new)) = (
-                    known["content"].as_array_mut(),
-                    new["content"].as_array_mut(),
-                ) {
-                    known.append(new);
-                }
+    }
+
+    fn new_in(step: &Step) -> Self {
+        let mut said = Self {
+            reasoning: 0..0,
+            text: 0..0,
+            calls: 0..0,
+            arguments: 0..0,
+        };
+        match step {
+            Step::Reasoning(range) => said.reasoning = range.clone(),
+            Step::Text(range) => said.text = range.clone(),
+            Step::Arguments { call, range } => {
+                said.calls = *call..*call + 1;
+                said.arguments = range.clone();
             }
-            (logprobs, Some(new)) => *logprobs = Some(new),
-            (_, None) => {}
+            _ => {}
         }
+        said
+    }
+
+    /// Everything up to the step.
+    fn until(choice: &ChoiceAnswer, step: &Step) -> Self {
+        let mut said = Self::all(choice);
+        match step {
+            Step::Reasoning(range) => {
+                (said.reasoning.end, said.text, said.calls) = (range.end, 0..0, 0..0);
+            }
+            Step::Text(range) => (said.text.end, said.calls) = (range.end, 0..0),
+            Step::Arguments { call, range } => {
+                (said.calls.end, said.arguments.end) = (call + 1, range.end);
+            }
+            _ => {}
+        }
+        said
     }
 }
 
-fn text_of(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+    let mut form = Form::new(call, answer, identity);
+    form.output = answer.output_tokens();
+    form.reasoning = answer.reasoning_tokens();
+    let choices: Vec<(usize, Said, &str)> = answer
+        .choices
+        .iter()
+        .enumerate()
+        .map(|(index, choice)| (index, Said::all(choice), choice.finish_reason))
+        .collect();
+    form.write_object(answer, &choices, answer.search_info.as_ref());
+    Bytes::from(form.json)
+}
+
+impl Form {
+    pub(super) fn new(call: &Call, answer: &Answer, identity: &Identity) -> Self {
+        let option = |name: &str| {
+            let options = call.parameters.get("search_options");
+            options.and_then(|options| options.get(name))
+        };
+        let strategy = option("search_strategy")
+            .and_then(Value::as_str)
+            .unwrap_or("turbo");
+        let calls_tools = answer.choices.iter().any(|choice| !choice.calls.is_empty());
+        Self {
+            text_format: call.wants_text_format(),
+            multimodal: call.multimodal,
+            thinks: call.thinks(),
+            cumulative: call.is_cumulative(),
+            prepend_sources: answer.search_info.is_some()
+                && option("prepend_search_result") == Some(&Value::Bool(true)),
+            logprobs: wanted_logprobs(call),
+            model_name: call.translates().then(|| call.model_id.clone()),
+            indexed: answer.choices.len() > 1 || calls_tools,
+            plugins: answer
+                .searched
+                .then(|| json!({ "search": { "count": 1, "strategy": strategy } })),
+            request_id: identity.request_id.clone(),
+            input: answer.input_tokens,
+            thinking_is_counted: answer.reasoning_tokens() > 0,
+            number: 0,
+            output: 0,
+            reasoning: 0,
+            json: Vec::new(),
+        }
+    }
+
+    pub(super) fn extras(&self) -> Extras {
+        Extras {
+            sources: self.prepend_sources,
+            ..Extras::default()
+        }
+    }
+
+    /// Appends the next frame.
+    pub(super) fn write(&mut self, out: &mut BytesMut, answer: &Answer, index: usize, step: &Step) {
+        let Some(choice) = answer.choices.get(index) else {
+            return;
+        };
+        self.number += 1;
+        self.output += step.tokens();
+        if matches!(step, Step::Reasoning(_)) {
+            self.reasoning += step.tokens();
+        }
+        let said = if self.cumulative && *step != Step::Sources {
+            Said::until(choice, step)
+        } else {
+            Said::new_in(step)
+        };
+        let finish = if *step == Step::End {
+            choice.finish_reason
+        } else {
+            "null"
+        };
+        // The sources come once; after a frame of their own the lists are there, and empty.
+        let none = json!({ "search_results": [], "extra_tool_info": [] });
+        let sources = match &answer.search_info {
+            Some(_) if self.prepend_sources && self.number > 1 => Some(&none),
+            sources => sources.as_ref().filter(|_| self.number == 1),
+        };
+        self.json.clear();
+        self.write_object(answer, &[(index, said, finish)], sources);
+        write_native_frame(out, self.number, "result", 200, &self.json);
+    }
+
+    fn write_object(
+        &mut self,
+        answer: &Answer,
+        choices: &[(usize, Said, &str)],
+        sources: Option<&Value>,
+    ) {
+        let mut out = std::mem::take(&mut self.json);
+        out.extend_from_slice(b"{\"output\":{");
+        if self.text_format {
+            if let Some((index, said, finish)) = choices.first() {
+                out.extend_from_slice(b"\"finish_reason\":");
+                put(&mut out, finish);
+                out.extend_from_slice(b",\"text\":");
+                put(
+                    &mut out,
+                    answer.choices[*index].text.slice(said.text.clone()),
+                );
+            }
+        } else {
+            out.extend_from_slice(b"\"choices\":[");
+            for (place, (index, said, finish)) in choices.iter().enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                self.write_choice(&mut out, &answer.choices[*index], *index, said, finish);
+            }
+            out.push(b']');
+        }
+        if let Some(sources) = sources {
+            out.extend_from_slice(b",\"search_info\":");
+            put(&mut out, sources);
+        }
+        if let Some(name) = &self.model_name {
+            out.extend_from_slice(b",\"model_name\":");
+            put(&mut out, name);
+        }
+        out.extend_from_slice(b"},\"usage\":");
+        self.write_usage(&mut out);
+        out.extend_from_slice(b",\"request_id\":");
+        put(&mut out, &self.request_id);
+        out.push(b'}');
+        self.json = out;
+    }
+
+    fn write_choice(
+        &self,
+        out: &mut Vec<u8>,
+        choice: &ChoiceAnswer,
+        index: usize,
+        said: &Said,
+        finish: &str,
+    ) {
+        let text = choice.text.slice(said.text.clone());
+        out.extend_from_slice(b"{\"message\":{\"content\":");
+        match (self.multimodal, text.is_empty()) {
+            (true, true) => out.extend_from_slice(b"[]"),
+            (true, false) => {
+                out.extend_from_slice(b"[{\"text\":");
+                put(out, text);
+                out.extend_from_slice(b"}]");
+            }
+            (false, _) => put(out, text),
+        }
+        if self.thinks {
+            out.extend_from_slice(b",\"reasoning_content\":");
+            put(out, choice.reasoning.slice(said.reasoning.clone()));
+        }
+        if !said.calls.is_empty() {
+            out.extend_from_slice(b",\"tool_calls\":[");
+            for place in said.calls.clone() {
+                if place > said.calls.start {
+                    out.push(b',');
+                }
+                let last = place + 1 == said.calls.end;
+                let arguments = if last {
+                    said.arguments.clone()
+                } else {
+                    0..usize::MAX
+                };
+                write_call(out, choice, place, arguments);
+            }
+            out.push(b']');
+        }
+        out.extend_from_slice(b",\"role\":\"assistant\"}");
+        if self.indexed {
+            let _infallible = write!(out, ",\"index\":{index}");
+        }
+        out.extend_from_slice(b",\"finish_reason\":");
+        put(out, finish);
+        if let Some(alternatives) = self.logprobs.filter(|_| !said.text.is_empty()) {
+            out.extend_from_slice(b",\"logprobs\":");
+            put(
+                out,
+                &logprobs(&choice.text, said.text.clone(), alternatives),
+            );
+        }
+        out.push(b'}');
+    }
+
+    fn write_usage(&self, out: &mut Vec<u8>) {
+        let (input, output) = (self.input, self.output);
+        let _infallible = write!(
+            out,
+            "{{\"total_tokens\":{},\"input_tokens\":{input},\"output_tokens\":{output}",
+            input + output
+        );
+        if self.thinking_is_counted {
+            let _infallible = write!(
+                out,
+                ",\"output_tokens_details\":{{\"reasoning_tokens\":{}}}",
+                self.reasoning
+            );
+        }
+        if let Some(plugins) = &self.plugins {
+            out.extend_from_slice(b",\"plugins\":");
+            put(out, plugins);
+        }
+        out.extend_from_slice(b",\"prompt_tokens_details\":{\"cached_tokens\":0}}");
+    }
+}
+
+/// A call, or a piece of one: those that go on have an empty id and no name (http-native.md §5.5).
+fn write_call(out: &mut Vec<u8>, choice: &ChoiceAnswer, place: usize, arguments: Range<usize>) {
+    let Some(call) = choice.calls.get(place) else {
+        return;
+    };
+    let begins = arguments.start == 0;
+    let _infallible = write!(out, "{{\"index\":{place},\"id\":");
+    put(out, if begins { call.id.as_str() } else { "" });
+    out.extend_from_slice(b",\"type\":\"function\",\"function\":{");
+    if begins {
+        out.extend_from_slice(b"\"name\":");
+        put(out, &call.name);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"arguments\":");
+    put(out, call.arguments.slice(arguments));
+    out.extend_from_slice(b"}}");
 }

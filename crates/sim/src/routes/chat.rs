@@ -1,33 +1,28 @@
 //! Chat of all surfaces: identify, check, answer, spoil where told to, send.
 
 mod orders;
-mod plan;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bailian_wire::Dialect;
-use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use http_body_util::{BodyExt as _, Limited};
+use http::header::ACCEPT;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::sleep;
 
 use self::orders::Orders;
-use self::plan::{documented_error, plan};
-use super::{json_response, presented_key, refuse, service_headers, unix_seconds};
+use super::exchange::Exchange;
 use crate::answer::{Script, answer};
-use crate::body::AnswerBody;
-use crate::call::Call;
+use crate::call::{Call, message_text};
 use crate::checks::{Received, check, model_name, parse};
-use crate::config::{SimConfig, Speed};
+use crate::config::Speed;
 use crate::faults::Fault;
-use crate::frames::{Identity, StreamFrame, error_frame, stream, whole};
-use crate::journal::{JournalGuard, Verdict};
-use crate::keys::{Caller, identify, mask};
+use crate::frames::{FrameStream, Identity, whole};
+use crate::journal::Verdict;
 use crate::rejection::Rejection;
-use crate::server::ResetConnection;
+use crate::schedule::{Schedule, time_of};
 use crate::simulator::Simulator;
 
 pub(super) async fn native_text(State(simulator): State<Simulator>, request: Request) -> Response {
@@ -45,93 +40,67 @@ pub(super) async fn compat(State(simulator): State<Simulator>, request: Request)
     chat(simulator, Dialect::OpenAi, false, request).await
 }
 
-/// What a request carries beside its body.
-struct Context {
-    simulator: Simulator,
-    config: std::sync::Arc<SimConfig>,
-    dialect: Dialect,
-    request_id: String,
-    guard: JournalGuard,
-}
-
 async fn chat(
     simulator: Simulator,
     dialect: Dialect,
     multimodal: bool,
     request: Request,
 ) -> Response {
-    let config = simulator.config();
-    let request_id = simulator.next_request_id();
     let (head, body) = request.into_parts();
-    let key = presented_key(&head.headers).unwrap_or_default().to_owned();
-    let guard = simulator
-        .shared
-        .journal
-        .open(config.journal_capacity, |entry| {
-            entry.request_id.clone_from(&request_id);
-            entry.key = mask(&key);
-            head.uri.path().clone_into(&mut entry.path);
-            entry.dialect = dialect.to_string();
-        });
-    let context = Context {
-        simulator,
-        config,
-        dialect,
-        request_id,
-        guard,
-    };
-    let stream_header = dialect == Dialect::Native && wants_stream(&head.headers);
-    let caller = match identify(&context.config, Some(key.as_str())) {
+    let mut exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
+    let caller = match exchange.identify() {
         Ok(caller) => caller,
-        Err(rejection) => return context.refuse(&rejection),
+        Err(rejection) => return exchange.refuse(&rejection),
     };
-    context
-        .guard
-        .update(|entry| entry.account.clone_from(&caller.account));
-    let body = match Limited::new(body, context.config.max_body_bytes)
+    let body = match Limited::new(body, exchange.config.max_body_bytes)
         .collect()
         .await
     {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            return context.refuse(&Rejection::new(
-                413,
-                "BadRequest.TooLarge",
-                "Payload Too Large",
-            ));
+        Err(error) if error.is::<LengthLimitError>() => {
+            let rejection = Rejection::new(413, "BadRequest.TooLarge", "Payload Too Large");
+            return exchange.refuse(&rejection);
         }
-        // The client broke off; nobody reads the answer.
-        Err(_) => return context.refuse(&Rejection::parameter("Required body invalid.")),
+        // The client broke off: nobody reads the answer, and the journal says so.
+        Err(_) => return Response::default(),
     };
-    let script = match Orders::read(&head.headers, &context.config) {
-        Ok(script) => script,
-        Err(problem) => return context.refuse(&Rejection::parameter(problem)),
+    let orders = match Orders::read(&head.headers, &exchange.config) {
+        Ok(orders) => orders,
+        Err(problem) => return exchange.refuse(&Rejection::parameter(problem)),
     };
+    let stream_header = dialect == Dialect::Native && wants_stream(&head.headers);
     let checked = parse(&body).and_then(|body| {
         let stream = stream_header || (dialect != Dialect::Native && body["stream"] == true);
-        context.guard.update(|entry| {
+        exchange.framed_errors = stream && dialect != Dialect::Native;
+        exchange.guard.update(|entry| {
             model_name(&body)
                 .unwrap_or_default()
                 .clone_into(&mut entry.model);
             entry.stream = stream;
         });
-        check(
-            &context.config,
-            &caller,
-            Received {
-                dialect,
-                multimodal,
-                stream_header,
-                body,
-            },
-        )
+        let received = Received {
+            dialect,
+            multimodal,
+            stream_header,
+            asynchronous: text(&head.headers, "x-dashscope-async") == Some("enable"),
+            body,
+        };
+        check(&exchange.config, &caller, received)
     });
     match checked {
-        Ok(call) => context.answer(&call, &caller, script).await,
-        Err(rejection) if stream_header && is_about_parameters(&rejection) => {
-            context.refuse_in_stream(&rejection)
+        Ok(call) => {
+            let path = head.uri.path();
+            let faults = match orders.faults {
+                Some(faults) => faults,
+                None => configured_faults(&exchange, &call, path),
+            };
+            let script = scripted(&exchange, &call, orders.script);
+            serve(exchange, &call, &script, &orders.speed, faults).await
         }
-        Err(rejection) => context.refuse(&rejection),
+        Err(rejection) if stream_header && is_about_parameters(&rejection) => {
+            exchange.refuse_in_stream(&rejection)
+        }
+        Err(rejection) => exchange.refuse(&rejection),
     }
 }
 
@@ -141,193 +110,117 @@ fn is_about_parameters(rejection: &Rejection) -> bool {
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match text("x-dashscope-sse")
+    match text(headers, "x-dashscope-sse")
         .map(str::to_ascii_lowercase)
         .as_deref()
     {
         Some("enable") => true,
         Some("disable") => false,
-        _ => text(ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream")),
+        _ => text(headers, ACCEPT.as_str())
+            .is_some_and(|accept| accept.contains("text/event-stream")),
     }
 }
 
-impl Context {
-    fn refuse(mut self, rejection: &Rejection) -> Response {
-        self.note_error(rejection, Verdict::Rejected);
-        let framed = self.config.sse_framed_errors
-            && self.dialect == Dialect::OpenAi
-            && rejection.status != 401;
-        let response = refuse(&self.simulator, self.dialect, rejection, &self.request_id);
-        if !framed {
-            return response;
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+async fn serve(
+    exchange: Exchange,
+    call: &Call,
+    script: &Script,
+    speed: &Speed,
+    faults: Vec<Fault>,
+) -> Response {
+    for fault in &faults {
+        if let Fault::Delay(delay) = fault {
+            sleep(*delay).await;
         }
-        let body = rejection.body(self.dialect, &self.request_id);
-        let (head, _) = response.into_parts();
-        Response::from_parts(head, Body::from(format!("data: {body}\n\n")))
     }
-
-    fn refuse_in_stream(mut self, rejection: &Rejection) -> Response {
-        self.note_error(rejection, Verdict::Rejected);
-        let frame = error_frame(self.dialect, rejection, &self.request_id, 1);
-        self.event_stream(Body::from(frame))
-    }
-
-    fn note_error(&mut self, rejection: &Rejection, verdict: Verdict) {
-        self.guard.update(|entry| {
-            entry.status = rejection.status;
-            entry.code = Some(rejection.code.clone());
-        });
-        self.guard.conclude(verdict);
-    }
-
-    fn event_stream(&self, body: Body) -> Response {
-        let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        let kind = HeaderValue::from_static("text/event-stream;charset=UTF-8");
-        headers.insert(CONTENT_TYPE, kind);
-        headers.insert("x-dashscope-finished", HeaderValue::from_static("false"));
-        service_headers(headers, &self.request_id);
-        response
-    }
-
-    async fn answer(mut self, call: &Call, caller: &Caller, orders: Orders) -> Response {
-        let faults = match &orders.faults {
-            Some(faults) => faults.clone(),
-            None => self.configured_faults(call, caller),
-        };
-        for fault in &faults {
-            if let Fault::Delay(delay) = fault {
-                tokio::time::sleep(*delay).await;
+    let comes_late = call.stream && faults.iter().any(|f| matches!(f, Fault::ErrorFrame(_)));
+    for fault in &faults {
+        match fault {
+            Fault::Reset => return exchange.reset(),
+            Fault::Html(status) => return exchange.html(*status),
+            Fault::CodeIn200(code) if !comes_late => {
+                return exchange.fail(&Rejection::documented(code), 200, Verdict::Fault);
+            }
+            _ if comes_late => {}
+            _ => {
+                if let Some(rejection) = Rejection::of_fault(fault) {
+                    let status = rejection.status;
+                    return exchange.fail(&rejection, status, Verdict::Fault);
+                }
             }
         }
-        for fault in &faults {
-            match fault {
-                Fault::Reset => {
-                    self.guard.conclude(Verdict::Fault);
-                    let mut response = Response::new(Body::empty());
-                    response.extensions_mut().insert(ResetConnection);
-                    return response;
-                }
-                Fault::Status(_) | Fault::Code(_) => {
-                    let rejection = documented_error(fault);
-                    self.note_error(&rejection, Verdict::Fault);
-                    return refuse(&self.simulator, self.dialect, &rejection, &self.request_id);
-                }
-                _ => {}
-            }
-        }
-        let script = self.scripted(call, orders.script);
-        let answer = answer(call, self.config.seed, &script);
-        let identity = Identity {
-            request_id: self.request_id.clone(),
-            created: unix_seconds(),
-        };
-        self.guard
-            .update(|entry| entry.input_tokens = answer.input_tokens);
-        if call.stream {
-            let frames = stream(call, &answer, &identity, orders.speed.chunk_tokens);
-            let (pieces, ending) = plan(
-                self.dialect,
-                &self.request_id,
-                frames,
-                &orders.speed,
-                &faults,
-            );
-            let response = self.event_stream(Body::empty());
-            let body = AnswerBody::stream(pieces, ending, self.guard);
-            return response.map(|_| Body::new(body));
-        }
-        let output = answer.output_tokens();
-        tokio::time::sleep(whole_time(&orders.speed, output)).await;
-        self.guard.update(|entry| entry.output_tokens = output);
-        let body = Bytes::from(whole(call, &answer, &identity).to_string());
-        let mut response = json_response(200, Body::empty(), &self.request_id);
-        response
-            .headers_mut()
-            .insert("x-dashscope-finished", HeaderValue::from_static("true"));
-        let body = self.spoilt_whole(body, &faults);
-        response.map(|_| Body::new(body))
     }
-
-    /// A plain answer, cut, split or malformed where told to.
-    fn spoilt_whole(self, body: Bytes, faults: &[Fault]) -> AnswerBody {
-        let body = if faults
-            .iter()
-            .any(|fault| matches!(fault, Fault::Malformed(_)))
-        {
-            body.slice(..body.len() / 2)
-        } else {
-            body
-        };
-        let cuts = faults.iter().any(|fault| {
-            matches!(
-                fault,
-                Fault::CutAfterBytes(_) | Fault::Split(_) | Fault::Stall(_)
-            )
-        });
-        if !cuts {
-            let verdict = if faults.is_empty() {
-                Verdict::Ok
-            } else {
-                Verdict::Fault
-            };
-            return AnswerBody::whole(body, verdict, self.guard);
-        }
-        let frame = StreamFrame {
-            bytes: body,
-            tokens: 0,
-        };
-        let speed = Speed::default();
-        let (pieces, ending) = plan(self.dialect, &self.request_id, vec![frame], &speed, faults);
-        AnswerBody::stream(pieces, ending, self.guard)
+    let answer = answer(call, exchange.config.seed, script);
+    let identity = Identity {
+        request_id: exchange.request_id.clone(),
+        created: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+    };
+    exchange
+        .guard
+        .update(|entry| entry.input_tokens = answer.input_tokens);
+    if call.stream {
+        let frames = FrameStream::new(call, answer, &identity, speed.chunk_tokens);
+        let id = &identity.request_id;
+        let schedule = Schedule::of_stream(call.dialect, id, frames, speed, faults);
+        return exchange.stream(schedule);
     }
+    let output = answer.output_tokens();
+    sleep(Duration::from_millis(speed.ttft_ms)).await;
+    sleep(time_of(output, speed.tokens_per_second)).await;
+    exchange.guard.update(|entry| entry.output_tokens = output);
+    let body = whole(call, &answer, &identity);
+    let whole = faults
+        .iter()
+        .all(|fault| matches!(fault, Fault::Delay(_) | Fault::NoBlankLines));
+    if whole {
+        return exchange.json(200, body, Verdict::Ok);
+    }
+    let schedule = Schedule::of_whole(call.dialect, &identity.request_id, body, faults);
+    exchange.json_in_pieces(schedule)
+}
 
-    fn scripted(&self, call: &Call, script: Script) -> Script {
-        if script.text.is_some() || script.tokens.is_some() {
-            return script;
-        }
-        let last = crate::call::message_text(call.last());
-        let rule = self.config.answers.iter().find(|rule| {
-            rule.model
-                .as_ref()
-                .is_none_or(|model| *model == call.model_id)
-                && rule
-                    .contains
-                    .as_ref()
-                    .is_none_or(|part| last.contains(part.as_str()))
-        });
-        Script {
-            text: rule.map(|rule| rule.text.clone()),
+/// What a rule of the configuration orders, where the headers order nothing.
+fn scripted(exchange: &Exchange, call: &Call, script: Script) -> Script {
+    if script.is_given() {
+        return script;
+    }
+    let last = message_text(call.last());
+    let rule = exchange.config.answers.iter().find(|rule| {
+        let model = rule.model.as_ref();
+        let contains = rule.contains.as_ref();
+        model.is_none_or(|model| *model == call.model_id)
+            && contains.is_none_or(|part| last.contains(part.as_str()))
+    });
+    match rule {
+        Some(rule) => Script {
+            text: Some(rule.text.clone()),
             tokens: None,
-        }
-    }
-
-    /// The faults of the first rule that strikes this request.
-    fn configured_faults(&self, call: &Call, caller: &Caller) -> Vec<Fault> {
-        for (place, rule) in self.config.faults.iter().enumerate() {
-            if !rule.matches(&call.model_id, &caller.masked, call.stream) {
-                continue;
-            }
-            let number = {
-                let mut matches = self.simulator.shared.matches.lock();
-                let count = matches.entry(place).or_insert(0);
-                *count += 1;
-                *count
-            };
-            let chance = fastrand::Rng::with_seed(self.config.seed ^ self.guard.number()).f64();
-            if rule.strikes(number, chance) {
-                return rule.faults.clone();
-            }
-        }
-        Vec::new()
+            reasoning: rule.reasoning.clone(),
+            calls: rule.tool_calls.clone(),
+        },
+        None => script,
     }
 }
 
-fn whole_time(speed: &Speed, output_tokens: u64) -> Duration {
-    let mut time = Duration::from_millis(speed.ttft_ms);
-    if speed.tokens_per_second > 0.0 {
-        time += Duration::from_secs_f64(output_tokens as f64 / speed.tokens_per_second);
+/// The faults of the first rule that strikes this request.
+fn configured_faults(exchange: &Exchange, call: &Call, path: &str) -> Vec<Fault> {
+    let key = exchange.key.as_deref().unwrap_or_default();
+    for (place, rule) in (0u64..).zip(&exchange.config.faults) {
+        if !rule.matches(&call.model_id, path, key, call.stream) {
+            continue;
+        }
+        let number = exchange.simulator.shared.count_match(place);
+        // The same draws after every reset, and other ones for every rule.
+        let draw = exchange.config.seed ^ (place << 48) ^ number;
+        if rule.strikes(number, fastrand::Rng::with_seed(draw).f64()) {
+            return rule.faults.clone();
+        }
     }
-    time
+    Vec::new()
 }

@@ -90,6 +90,26 @@ pub(super) async fn put_config(State(simulator): State<Simulator>, body: String)
     }
 }
 
+pub(super) fn unknown(path: &str) -> Response {
+    let error = format!("there is no {path}; there are journal, stats, reset and config");
+    typed(
+        StatusCode::NOT_FOUND,
+        "application/json",
+        json!({ "error": error }).to_string(),
+    )
+}
+
+pub(super) fn wrong_method(method: &http::Method) -> Response {
+    let error = format!(
+        "not with {method}: journal, stats and config are read, reset is posted, config is put"
+    );
+    typed(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "application/json",
+        json!({ "error": error }).to_string(),
+    )
+}
+
 fn effective(simulator: &Simulator) -> Response {
     let body = serde_json::to_string_pretty(&*simulator.config()).unwrap_or_default();
     typed(StatusCode::OK, "application/json", body)

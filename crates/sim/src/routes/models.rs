@@ -1,16 +1,16 @@
 //! Model lists of both surfaces.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use bailian_wire::Dialect;
 use bailian_wire::catalog::{Catalog, Model};
-use http::HeaderMap;
-use serde::Deserialize;
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
-use super::{json_response, presented_key, refuse};
+use super::exchange::Exchange;
 use crate::call::find_model;
-use crate::keys::identify;
+use crate::journal::Verdict;
 use crate::rejection::Rejection;
 use crate::simulator::Simulator;
 
@@ -24,72 +24,83 @@ fn entry(id: &str) -> Value {
     json!({ "id": id, "object": "model", "created": 1_700_000_000, "owned_by": "system" })
 }
 
+/// Sends what `answer` gives to a caller with a good key.
+fn respond(
+    exchange: Exchange,
+    answer: impl FnOnce(&Exchange) -> Result<Value, Rejection>,
+) -> Response {
+    match exchange.identify().and_then(|_| answer(&exchange)) {
+        Ok(body) => exchange.json(200, Bytes::from(body.to_string()), Verdict::Ok),
+        Err(rejection) => exchange.refuse(&rejection),
+    }
+}
+
 pub(super) async fn compat_list(
     State(simulator): State<Simulator>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let id = simulator.next_request_id();
-    if let Err(rejection) = identify(&simulator.config(), presented_key(&headers)) {
-        return refuse(&simulator, Dialect::OpenAi, &rejection, &id);
-    }
-    let extra = simulator.config().models.clone();
-    let data: Vec<Value> = offered()
-        .map(|model| model.id.as_str())
-        .chain(extra.iter().map(String::as_str))
-        .map(entry)
-        .collect();
-    json_response(
-        200,
-        json!({ "object": "list", "data": data }).to_string(),
-        &id,
-    )
+    let exchange = Exchange::begin(simulator, Dialect::OpenAi, &uri, &headers);
+    respond(exchange, |exchange| {
+        let data: Vec<Value> = offered()
+            .map(|model| model.id.as_str())
+            .chain(exchange.config.models.iter().map(String::as_str))
+            .map(entry)
+            .collect();
+        Ok(json!({ "object": "list", "data": data }))
+    })
 }
 
 pub(super) async fn compat_one(
     State(simulator): State<Simulator>,
     Path(model): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let id = simulator.next_request_id();
-    let config = simulator.config();
-    let found = identify(&config, presented_key(&headers)).and_then(|_| {
-        find_model(&model, &config.models).ok_or_else(|| {
-            Rejection::new(
+    let exchange = Exchange::begin(simulator, Dialect::OpenAi, &uri, &headers);
+    respond(exchange, |exchange| {
+        match find_model(&model, &exchange.config.models) {
+            Some(_) => Ok(entry(&model)),
+            None => Err(Rejection::new(
                 404,
                 "ModelNotFound",
                 format!("The model `{model}` does not exist."),
-            )
-        })
-    });
-    match found {
-        Ok(_) => json_response(200, entry(&model).to_string(), &id),
-        Err(rejection) => refuse(&simulator, Dialect::OpenAi, &rejection, &id),
-    }
-}
-
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names that the query has")]
-pub(super) struct Page {
-    page_no: Option<usize>,
-    page_size: Option<usize>,
-    model: Option<String>,
+            )),
+        }
+    })
 }
 
 pub(super) async fn native_list(
     State(simulator): State<Simulator>,
-    Query(page): Query<Page>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let id = simulator.next_request_id();
-    if let Err(rejection) = identify(&simulator.config(), presented_key(&headers)) {
-        return refuse(&simulator, Dialect::Native, &rejection, &id);
+    let exchange = Exchange::begin(simulator, Dialect::Native, &uri, &headers);
+    respond(exchange, |exchange| page(&uri, &exchange.request_id))
+}
+
+/// The page that `page_no`, `page_size` and `model` of the query ask for.
+fn page(uri: &Uri, request_id: &str) -> Result<Value, Rejection> {
+    let (mut number, mut size, mut name) = (1usize, 20usize, None);
+    for pair in uri.query().unwrap_or_default().split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let count = || {
+            value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                Rejection::parameter(format!(
+                    "Required parameter({key}) missing or invalid, please check the request \
+                     parameters."
+                ))
+            })
+        };
+        match key {
+            "page_no" => number = count()?,
+            "page_size" => size = count()?.min(100),
+            "model" => name = Some(value),
+            _ => {}
+        }
     }
-    let (number, size) = (
-        page.page_no.unwrap_or(1).max(1),
-        page.page_size.unwrap_or(20).clamp(1, 100),
-    );
     let wanted: Vec<&Model> = offered()
-        .filter(|model| page.model.as_ref().is_none_or(|name| *name == model.id))
+        .filter(|model| name.is_none_or(|name| name == model.id))
         .collect();
     let models: Vec<Value> = wanted
         .iter()
@@ -107,9 +118,8 @@ pub(super) async fn native_list(
             })
         })
         .collect();
-    let body = json!({
+    Ok(json!({
         "output": { "total": wanted.len(), "page_no": number, "page_size": size, "models": models },
-        "request_id": id,
-    });
-    json_response(200, body.to_string(), &id)
+        "request_id": request_id,
+    }))
 }

@@ -37,6 +37,7 @@ impl Orders {
             script: Script {
                 text: text("x-sim-answer").map(|text| percent_decoded(&text)),
                 tokens: number("x-sim-tokens", text("x-sim-tokens"))?,
+                ..Script::default()
             },
             speed,
             faults: faults.map_err(|error| error.to_string())?,

@@ -1,0 +1,220 @@
+//! One request and its answer, journalled from arrival to end.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::response::Response;
+use bailian_wire::Dialect;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::{StatusCode, Uri};
+
+use crate::body::AnswerBody;
+use crate::config::SimConfig;
+use crate::frames::error_frame;
+use crate::journal::{JournalGuard, Verdict};
+use crate::keys::{Caller, identify, mask};
+use crate::rejection::Rejection;
+use crate::schedule::Schedule;
+use crate::server::ResetConnection;
+use crate::simulator::Simulator;
+
+/// A request that is being answered. Dropped without an answer, it journals that the client left.
+pub(super) struct Exchange {
+    pub(super) simulator: Simulator,
+    pub(super) config: Arc<SimConfig>,
+    pub(super) dialect: Dialect,
+    pub(super) request_id: String,
+    pub(super) guard: JournalGuard,
+    /// Whether errors are framed as an event, where the configuration says so.
+    pub(super) framed_errors: bool,
+    /// The `Bearer` key.
+    pub(super) key: Option<String>,
+    arrived: SystemTime,
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        simulator: Simulator,
+        dialect: Dialect,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Self {
+        let config = simulator.config();
+        let request_id = simulator.next_request_id();
+        let key = presented_key(headers).map(str::to_owned);
+        let guard = simulator
+            .shared
+            .journal
+            .open(config.journal_capacity, |entry| {
+                entry.request_id.clone_from(&request_id);
+                entry.key = key.as_deref().map(mask).unwrap_or_default();
+                uri.path().clone_into(&mut entry.path);
+                entry.dialect = dialect.to_string();
+            });
+        Self {
+            simulator,
+            config,
+            dialect,
+            request_id,
+            guard,
+            framed_errors: false,
+            key,
+            arrived: SystemTime::now(),
+        }
+    }
+
+    /// Whom the request is from.
+    pub(super) fn identify(&self) -> Result<Caller, Rejection> {
+        let caller = identify(&self.config, self.key.as_deref())?;
+        self.guard
+            .update(|entry| entry.account.clone_from(&caller.account));
+        Ok(caller)
+    }
+
+    /// Refuses as the service would.
+    pub(super) fn refuse(self, rejection: &Rejection) -> Response {
+        self.fail(rejection, rejection.status, Verdict::Rejected)
+    }
+
+    /// Answers with an error, under an HTTP status that need not be the error's.
+    pub(super) fn fail(self, rejection: &Rejection, status: u16, verdict: Verdict) -> Response {
+        self.note_error(rejection, status);
+        let mut body = rejection.body(self.dialect, &self.request_id);
+        let retry_after = self.config.retry_after.filter(|_| status == 429);
+        let framed = self.framed_errors && self.config.sse_framed_errors;
+        if framed {
+            body = format!("data: {body}\n\n");
+        }
+        let mut response = self.json(status, Bytes::from(body), verdict);
+        if framed {
+            put_stream_headers(response.headers_mut(), Dialect::OpenAi);
+        }
+        if let Some(seconds) = retry_after {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    /// Refuses with HTTP 200 and an error event (http-native.md §3.3).
+    pub(super) fn refuse_in_stream(self, rejection: &Rejection) -> Response {
+        self.note_error(rejection, rejection.status);
+        let frame = error_frame(self.dialect, rejection, &self.request_id, 1);
+        let mut headers = self.head();
+        put_stream_headers(&mut headers, self.dialect);
+        let body = AnswerBody::whole(frame, Verdict::Rejected, self.guard);
+        response(StatusCode::OK, headers, Body::new(body))
+    }
+
+    fn note_error(&self, rejection: &Rejection, status: u16) {
+        self.guard.update(|entry| {
+            entry.status = status;
+            entry.code = Some(rejection.code.clone());
+        });
+    }
+
+    /// Closes the connection without an answer.
+    pub(super) fn reset(mut self) -> Response {
+        self.guard.conclude(Verdict::Fault);
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(ResetConnection);
+        response
+    }
+
+    /// A page of HTML, as a proxy in between would send.
+    pub(super) fn html(self, status: u16) -> Response {
+        self.guard.update(|entry| entry.status = status);
+        let status = status_code(status);
+        let page = format!("<html><body><h1>{status}</h1></body></html>\n");
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        let body = AnswerBody::whole(Bytes::from(page), Verdict::Fault, self.guard);
+        response(status, headers, Body::new(body))
+    }
+
+    /// A JSON body.
+    pub(super) fn json(self, status: u16, body: Bytes, verdict: Verdict) -> Response {
+        let headers = self.json_head();
+        let body = AnswerBody::whole(body, verdict, self.guard);
+        response(status_code(status), headers, Body::new(body))
+    }
+
+    /// A JSON body in pieces.
+    pub(super) fn json_in_pieces(self, schedule: Schedule) -> Response {
+        let headers = self.json_head();
+        let body = AnswerBody::scheduled(schedule, self.guard);
+        response(StatusCode::OK, headers, Body::new(body))
+    }
+
+    /// A stream of events.
+    pub(super) fn stream(self, schedule: Schedule) -> Response {
+        let mut headers = self.head();
+        put_stream_headers(&mut headers, self.dialect);
+        let body = AnswerBody::scheduled(schedule, self.guard);
+        response(StatusCode::OK, headers, Body::new(body))
+    }
+
+    fn json_head(&self) -> HeaderMap {
+        let mut headers = self.head();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.dialect == Dialect::Native {
+            headers.insert("x-dashscope-finished", HeaderValue::from_static("true"));
+        }
+        headers
+    }
+
+    /// The headers that the service puts on every answer (http-native.md §1.4, compat.md §1.4).
+    fn head(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(12);
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            headers.insert("x-request-id", id);
+        }
+        if self.dialect == Dialect::Native {
+            headers.insert("x-dashscope-call-gateway", HeaderValue::from_static("true"));
+            headers.insert("x-dashscope-timeout", HeaderValue::from_static("180"));
+        }
+        let now = SystemTime::now();
+        let took = now.duration_since(self.arrived).unwrap_or_default();
+        let took = HeaderValue::from(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        headers.insert("req-cost-time", took.clone());
+        headers.insert("req-arrive-time", unix_millis(self.arrived).into());
+        headers.insert("resp-start-time", unix_millis(now).into());
+        headers.insert("x-envoy-upstream-service-time", took);
+        headers.insert("server", HeaderValue::from_static("istio-envoy"));
+        headers
+    }
+}
+
+fn put_stream_headers(headers: &mut HeaderMap, dialect: Dialect) {
+    let kind = HeaderValue::from_static("text/event-stream;charset=UTF-8");
+    headers.insert(CONTENT_TYPE, kind);
+    if dialect == Dialect::Native {
+        headers.insert("x-dashscope-finished", HeaderValue::from_static("false"));
+    }
+}
+
+fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn status_code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn unix_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The key of a request.
+fn presented_key(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get("authorization")?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}

@@ -55,11 +55,9 @@ pub(crate) fn check(
     let id = match body.get("model") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         Some(Value::String(_) | Value::Null) | None => {
-            return Err(Rejection::parameter(
-                "Required parameter(model) missing or invalid, please \
-                check the request parameters.",
-            )
-            .compat_message("you must provide a model parameter."));
+            return Err(Rejection::documented("BadRequest.EmptyModel")
+                .compat_code("invalid_request_error")
+                .compat_message("you must provide a model parameter."));
         }
         Some(_) => return Err(Rejection::parameter("model must be a string.")),
     };
@@ -154,10 +152,13 @@ fn stream_member(body: &Value) -> Result<bool, Rejection> {
 }
 
 fn messages_of(dialect: Dialect, body: &Value) -> Result<Vec<Value>, Rejection> {
-    let input = if dialect == Dialect::Native {
-        body.get("input").unwrap_or(&Value::Null)
-    } else {
-        body
+    let input = match (dialect, body.get("input")) {
+        (Dialect::Native, Some(input @ Value::Object(_))) => input,
+        (Dialect::Native, None | Some(Value::Null)) => {
+            return Err(Rejection::documented("BadRequest.EmptyInput"));
+        }
+        (Dialect::Native, Some(_)) => return Err(Rejection::documented("BadRequest.IllegalInput")),
+        _ => body,
     };
     let messages = match input.get("messages") {
         Some(Value::Array(messages)) => messages.clone(),

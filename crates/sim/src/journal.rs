@@ -36,7 +36,7 @@ pub struct JournalEntry {
     pub arrival_unix_ms: u64,
     /// Arrival, in milliseconds since the simulator's start, on a clock that never goes back.
     pub arrival_ms: f64,
-    /// The key's first letters and its length.
+    /// The key's first letters and a fingerprint.
     pub key: String,
     /// The account that it belongs to.
     pub account: String,

@@ -62,8 +62,27 @@ pub(crate) fn identify(config: &SimConfig, key: Option<&str>) -> Result<Caller, 
     })
 }
 
-/// The first letters of a key and its length.
+/// The first letters of a key, never more than half of it, and a fingerprint that tells keys of one
+/// test apart.
 pub(crate) fn mask(key: &str) -> String {
-    let shown: String = key.chars().take(11).collect();
-    format!("{shown}…({})", key.chars().count())
+    let shown = (key.chars().count() / 2).min(11);
+    let shown: String = key.chars().take(shown).collect();
+    // FNV-1a, 16 bits of it: enough to tell apart, too little to find a key by.
+    let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    format!("{shown}…{:04x}", (hash ^ (hash >> 16)) & 0xffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_tell_keys_apart_and_do_not_show_them() {
+        let masks = ["sk-team-a", "sk-team-b", "sk-limited-0123456789ab"].map(mask);
+        assert!(masks[0].starts_with("sk-t…") && masks[2].starts_with("sk-limited-…"));
+        assert_ne!(masks[0], masks[1]);
+        assert_eq!(mask("sk-team-a"), masks[0]);
+    }
 }

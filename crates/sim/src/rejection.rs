@@ -25,6 +25,8 @@ pub(crate) struct Rejection {
     pub(crate) message: String,
     /// Where the compatible surface says it in other words.
     compat_message: Option<String>,
+    /// Where the compatible surface has a code that the catalogue has under another name.
+    compat_code: Option<&'static str>,
     pub(crate) param: Option<&'static str>,
 }
 
@@ -35,6 +37,7 @@ impl Rejection {
             code: code.into(),
             message: message.into(),
             compat_message: None,
+            compat_code: None,
             param: None,
         }
     }
@@ -112,13 +115,21 @@ impl Rejection {
         self
     }
 
+    pub(crate) fn compat_code(mut self, code: &'static str) -> Self {
+        self.compat_code = Some(code);
+        self
+    }
+
     /// The body in the dialect that was called.
     pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> String {
-        let message = match dialect {
-            Dialect::Native => &self.message,
-            _ => self.compat_message.as_ref().unwrap_or(&self.message),
+        let (code, message) = match dialect {
+            Dialect::Native => (self.code.as_str(), &self.message),
+            _ => (
+                self.compat_code.unwrap_or(&self.code),
+                self.compat_message.as_ref().unwrap_or(&self.message),
+            ),
         };
-        let mut view = ErrorView::new(self.status, &self.code, message);
+        let mut view = ErrorView::new(self.status, code, message);
         view.request_id = Some(request_id);
         view.param = self.param;
         let (_, body) = encode_error(dialect, &view);

@@ -31,6 +31,47 @@ async fn parameters_are_refused_in_the_words_of_the_service() {
         ),
         (
             "qwen-plus",
+            json!({ "seed": -1 }),
+            "Range of seed should be [0, 9223372036854775807]",
+        ),
+        (
+            "qwen-plus",
+            json!({ "seed": "x" }),
+            "'seed' must be Integer",
+        ),
+        (
+            "qwen-plus",
+            json!({ "top_k": -1 }),
+            "Parameter top_k be greater than or equal to 0",
+        ),
+        (
+            "qwen-plus",
+            json!({ "enable_thinking": "yes" }),
+            "'enable_thinking' must be Boolean",
+        ),
+        ("qwen-plus", json!({ "tools": {} }), "'tools' must be List"),
+        (
+            "qwen-plus",
+            json!({ "response_format": "json" }),
+            "Unknown format of response_format, response_format should be a dict, includes 'type'",
+        ),
+        (
+            "qwen-plus",
+            json!({ "response_format": { "type": "xml" } }),
+            "Unknown format of response_format, response_format should be a dict, includes 'type'",
+        ),
+        (
+            "qwen-plus",
+            json!({ "tools": tool("f"), "n": 2 }),
+            "Parameter n must be 1 when tools are given",
+        ),
+        (
+            "qwen-plus",
+            json!({ "tools": tool("no spaces") }),
+            "\"no spaces\" does not match",
+        ),
+        (
+            "qwen-plus",
             json!({ "temperature": "hot" }),
             "'temperature' must be Float",
         ),
@@ -152,6 +193,103 @@ async fn messages_are_refused_in_the_words_of_the_service() {
         let body = json!({ "model": "qwen-plus", "input": input });
         let (status, _, found) = refused_natively(body, &[]).await;
         assert_eq!((status, found.as_str()), (400, message));
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_or_of_the_wrong_kind_is_named() {
+    for (body, code) in [
+        (
+            json!({ "input": { "prompt": "hi" } }),
+            "BadRequest.EmptyModel",
+        ),
+        (json!({ "model": "qwen-plus" }), "BadRequest.EmptyInput"),
+        (
+            json!({ "model": "qwen-plus", "input": "hi" }),
+            "BadRequest.IllegalInput",
+        ),
+        (
+            json!({ "model": 7, "input": { "prompt": "hi" } }),
+            "InvalidParameter",
+        ),
+        (
+            json!({ "model": "qwen-plus", "input": { "messages": "hi" } }),
+            "InvalidParameter",
+        ),
+        (
+            json!({ "model": "qwen-plus", "input": { "messages": [7] } }),
+            "InvalidParameter",
+        ),
+        (
+            json!({ "model": "qwen-plus", "input": { "prompt": "hi" }, "parameters": [] }),
+            "InvalidParameter",
+        ),
+    ] {
+        let (status, found, _) = refused_natively(body.clone(), &[]).await;
+        assert_eq!((status, found.as_str()), (400, code), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn chat_has_no_asynchronous_calls() {
+    let body = native("qwen-plus", json!({}));
+    let (status, code, message) = refused_natively(body, &["x-dashscope-async: enable"]).await;
+    assert_eq!((status, code.as_str()), (403, "AccessDenied"));
+    assert_eq!(
+        message,
+        "Current user api does not support asynchronous calls."
+    );
+}
+
+#[tokio::test]
+async fn compatible_refusals_have_words_of_their_own() {
+    let simulator = simulator().await;
+    let user = json!([{ "role": "user", "content": "hi" }]);
+    for (body, code, message) in [
+        (
+            json!({ "messages": user }),
+            "invalid_request_error",
+            "you must provide a model parameter.",
+        ),
+        (
+            json!({ "model": "qwen-plus", "messages": [] }),
+            "invalid_parameter_error",
+            "[] is too short - 'messages'",
+        ),
+        (
+            json!({ "model": "qwen-plus", "messages": [user[0], { "role": "developer", "content": "x" }] }),
+            "invalid_parameter_error",
+            "\"developer\" is not one of ['system', 'assistant', 'user', 'tool', 'function'] - 'messages.['1'].role'",
+        ),
+        (
+            json!({ "model": "qwen-plus", "messages": [{ "role": "user" }] }),
+            "invalid_parameter_error",
+            "The content field is a required field.",
+        ),
+        (
+            compat("qwen-plus", json!({ "seed": -1 })),
+            "invalid_value",
+            "-1 is lesser than the minimum of 0 - 'seed'",
+        ),
+        (
+            compat("qwen-plus", json!({ "stream": "yes" })),
+            "invalid_parameter_error",
+            "'stream' must be Boolean",
+        ),
+        (
+            compat("qwen3-32b", json!({ "enable_thinking": true })),
+            "invalid_parameter_error",
+            "parameter.enable_thinking must be set to false for non-streaming calls",
+        ),
+    ] {
+        let (status, refused) = answer(&simulator, post(COMPAT, &body, &[])).await;
+        let error = &refused["error"];
+        assert_eq!(
+            (status, &error["code"], &error["message"]),
+            (400, &code.into(), &message.into()),
+            "{body}"
+        );
+        assert!(refused["request_id"].is_string() && error["type"].is_string());
     }
 }
 

@@ -16,8 +16,8 @@ pub(super) fn check(call: &Call) -> Checked {
         );
     }
     let mut known_calls: HashSet<&str> = HashSet::new();
-    for message in &call.messages {
-        check_one(call, message)?;
+    for (place, message) in call.messages.iter().enumerate() {
+        check_one(call, place, message)?;
         for made in message["tool_calls"].as_array().into_iter().flatten() {
             known_calls.extend(made["id"].as_str());
         }
@@ -34,7 +34,7 @@ pub(super) fn check(call: &Call) -> Checked {
     check_length(call)
 }
 
-fn check_one(call: &Call, message: &Value) -> Checked {
+fn check_one(call: &Call, place: usize, message: &Value) -> Checked {
     let role = message["role"].as_str().unwrap_or_default();
     if !["system", "user", "assistant", "tool"].contains(&role) {
         return Err(Rejection::parameter(
@@ -42,7 +42,7 @@ fn check_one(call: &Call, message: &Value) -> Checked {
         )
         .compat_message(format!(
             "{role:?} is not one of ['system', 'assistant', 'user', 'tool', 'function'] - \
-             'messages.['0'].role'"
+             'messages.['{place}'].role'"
         )));
     }
     let content = &message["content"];

@@ -69,7 +69,11 @@ fn check_kinds(call: &Call) -> Checked {
     for (names, fits, kind) in kinds {
         for name in names {
             if call.parameters.get(*name).is_some_and(|value| !fits(value)) {
-                return refuse(format!("'{name}' must be {kind}"));
+                let rejection = Rejection::parameter(format!("'{name}' must be {kind}"));
+                return Err(match *name {
+                    "seed" => rejection.compat_code(INVALID_VALUE),
+                    _ => rejection,
+                });
             }
         }
     }
@@ -92,6 +96,9 @@ fn check_kinds(call: &Call) -> Checked {
     }
     Ok(())
 }
+
+/// What the compatible surface calls seeds that it cannot take.
+const INVALID_VALUE: &str = "invalid_request_error-invalid_value";
 
 fn check_ranges(call: &Call) -> Checked {
     if call
@@ -118,8 +125,11 @@ fn check_ranges(call: &Call) -> Checked {
     if call.number("n").is_some_and(|n| !(1.0..=4.0).contains(&n)) {
         return refuse("Range of n should be [1, 4]");
     }
-    if call.number("seed").is_some_and(|seed| seed < 0.0) {
-        return refuse("Range of seed should be [0, 9223372036854775807]");
+    if let Some(seed) = call.number("seed").filter(|seed| *seed < 0.0) {
+        let message = Rejection::parameter("Range of seed should be [0, 9223372036854775807]");
+        return Err(message
+            .compat_code(INVALID_VALUE)
+            .compat_message(format!("{seed} is lesser than the minimum of 0 - 'seed'")));
     }
     if call
         .number("top_logprobs")
@@ -246,9 +256,16 @@ fn check_tools(call: &Call) -> Checked {
 }
 
 fn check_json(call: &Call) -> Checked {
-    let Some(kind) = call.json_mode() else {
+    let Some(format) = call.parameters.get("response_format") else {
         return Ok(());
     };
+    let kind = match format.get("type") {
+        Some(Value::String(kind)) => kind.as_str(),
+        _ => &format.to_string(),
+    };
+    if kind == "text" {
+        return Ok(());
+    }
     if kind != "json_object" && kind != "json_schema" {
         return refuse(format!(
             "Unknown format of response_format, response_format should be a dict, includes 'type' \

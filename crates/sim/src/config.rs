@@ -29,6 +29,8 @@ pub struct SimConfig {
     pub faults: Vec<FaultRule>,
     /// Scripted answers, first match first.
     pub answers: Vec<AnswerRule>,
+    /// How compatible streams write the pieces of a tool call.
+    pub call_fragments: CallFragments,
     /// Frames errors of OpenAI-compatible streams as an event, as was reported of the service.
     pub sse_framed_errors: bool,
     /// Sent as `Retry-After` with every 429, in seconds. The service is not known to send any.
@@ -46,6 +48,7 @@ impl Default for SimConfig {
             journal_capacity: 100_000,
             faults: Vec::new(),
             answers: Vec::new(),
+            call_fragments: CallFragments::default(),
             sse_framed_errors: false,
             retry_after: None,
         }
@@ -172,6 +175,22 @@ pub struct AnswerRule {
     pub tool_calls: Vec<ScriptedCall>,
 }
 
+/// The spellings of tool call pieces that were seen on the compatible surface (compat.md §2.14).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CallFragments {
+    /// Pieces that go on have an empty id, as most models write them.
+    #[default]
+    EmptyId,
+    /// They repeat the id.
+    SameId,
+    /// They have no id.
+    NoId,
+    /// As `EmptyId`, and the first piece has null for arguments.
+    NullArguments,
+}
+
 /// A scripted tool call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -279,6 +298,15 @@ mod tests {
         assert_eq!(patched.patched(&json!({ "speed": null })).unwrap(), config);
         let model = config.patched(&json!({ "speed": "like-a-model" })).unwrap();
         assert_eq!(model.speed, Speed::like_a_model());
+    }
+
+    #[test]
+    fn the_example_of_the_book_is_a_configuration() {
+        let book = include_str!("../../../docs/simulator.md");
+        let example = book.split("```toml").nth(1).unwrap();
+        let config = SimConfig::from_toml(example.split("```").next().unwrap()).unwrap();
+        assert_eq!(config.speed, Speed::like_a_model());
+        assert_eq!((config.faults.len(), config.answers.len()), (1, 2));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use self::steps::Steps;
 use crate::answer::Answer;
 use crate::call::Call;
+use crate::config::CallFragments;
 use crate::rejection::Rejection;
 use crate::tokens::Tokens;
 
@@ -57,12 +58,13 @@ enum Form {
 }
 
 impl FrameStream {
-    /// `chunk_tokens` tokens stand in each frame.
+    /// `chunk_tokens` tokens stand in each frame; `fragments` is for the compatible surface.
     pub(crate) fn new(
         call: &Call,
         answer: Answer,
         identity: &Identity,
         chunk_tokens: usize,
+        fragments: CallFragments,
     ) -> Self {
         let (form, extras) = match call.dialect {
             Dialect::Native => {
@@ -71,7 +73,7 @@ impl FrameStream {
                 (Form::Native(form), extras)
             }
             _ => {
-                let form = compat::Form::new(call, identity);
+                let form = compat::Form::new(call, identity, fragments);
                 let extras = form.extras();
                 (Form::Compat(form), extras)
             }

@@ -128,6 +128,59 @@ async fn calls_go_on_with_an_empty_id() {
 }
 
 #[tokio::test]
+async fn pieces_of_calls_have_the_spelling_that_is_configured() {
+    for (fragments, first, second) in [
+        ("empty-id", json!("{"), json!("")),
+        ("same-id", json!("{"), json!("ID")),
+        ("no-id", json!("{"), Value::Null),
+        ("null-arguments", Value::Null, json!("")),
+    ] {
+        let settings = json!({
+            "call_fragments": fragments,
+            "answers": [{ "tool_calls": [{ "name": "f", "arguments": "{ \"a\": 1 }" }] }],
+        });
+        let config = SimConfig::default().patched(&settings).unwrap();
+        let simulator = Simulator::new(config).spawn().await.unwrap();
+        let body = compat("qwen-plus", json!({ "stream": true }));
+        let (_, _, stream) = text(&simulator, post(COMPAT, &body, &[])).await;
+        let calls: Vec<Value> = support::frames(&stream)
+            .iter()
+            .filter_map(|frame| frame.pointer("/choices/0/delta/tool_calls/0").cloned())
+            .collect();
+        assert_eq!(calls[0]["function"]["arguments"], first, "{fragments}");
+        let id = calls[1]["id"]
+            .as_str()
+            .map(|id| id.replace(calls[0]["id"].as_str().unwrap(), "ID"));
+        assert_eq!(json!(id), second, "{fragments}");
+        let arguments: String = calls
+            .iter()
+            .filter_map(|call| call["function"]["arguments"].as_str())
+            .collect();
+        assert_eq!(arguments, "{ \"a\": 1 }");
+    }
+}
+
+#[tokio::test]
+async fn translations_name_their_model() {
+    let simulator = simulator().await;
+    let options = json!({ "source_lang": "auto", "target_lang": "English", "terms": [{ "source": "石墨烯", "target": "graphene" }] });
+    let body = json!({
+        "model": "qwen-mt-flash", "input": { "messages": [{ "role": "user", "content": "我看石墨烯" }] },
+        "parameters": { "translation_options": options, "result_format": "message" },
+    });
+    let (_, answer) = support::answer(&simulator, post(NATIVE, &body, &[])).await;
+    let output = &answer["output"];
+    assert_eq!(
+        (&output["model_name"], &output["finish_reason"]),
+        (&"qwen-mt-flash".into(), &"stop".into())
+    );
+    assert_eq!(
+        output["choices"][0]["message"]["content"],
+        "[English] 我看graphene"
+    );
+}
+
+#[tokio::test]
 async fn the_sources_of_a_search_can_have_a_frame_of_their_own() {
     let parameters = json!({
         "result_format": "message", "incremental_output": true, "enable_search": true,

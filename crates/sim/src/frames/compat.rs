@@ -1,6 +1,7 @@
 //! The OpenAI-compatible forms (compat.md §2.12 to §2.14).
 
 use std::io::Write as _;
+use std::ops::Range;
 
 use bailian_wire::sse::write_data_frame;
 use bytes::{Bytes, BytesMut};
@@ -8,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::steps::{Extras, Step};
 use super::{Identity, logprobs, put, wanted_logprobs};
-use crate::answer::{Answer, ChoiceAnswer};
+use crate::answer::{Answer, CallAnswer, ChoiceAnswer};
 use crate::call::Call;
+use crate::config::CallFragments;
 
 pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
     let alternatives = wanted_logprobs(call);
@@ -79,6 +81,7 @@ pub(super) struct Form {
     /// These models repeat the whole text, and the end twice (compat.md §2.11).
     cumulative: bool,
     include_usage: bool,
+    fragments: CallFragments,
     /// How many alternatives each log probability has.
     logprobs: Option<u64>,
     /// The members that are the same in every chunk.
@@ -87,7 +90,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    pub(super) fn new(call: &Call, identity: &Identity) -> Self {
+    pub(super) fn new(call: &Call, identity: &Identity, fragments: CallFragments) -> Self {
         let mut tail = Vec::new();
         let _infallible = write!(
             tail,
@@ -101,6 +104,7 @@ impl Form {
             thinks: call.thinks(),
             cumulative: call.is_cumulative(),
             include_usage: options.is_some_and(|options| options["include_usage"] == true),
+            fragments,
             logprobs: wanted_logprobs(call),
             tail,
             json: Vec::new(),
@@ -110,6 +114,7 @@ impl Form {
     pub(super) fn extras(&self) -> Extras {
         Extras {
             begin: true,
+            bare_calls: self.fragments == CallFragments::NullArguments,
             doubled_end: self.cumulative,
             usage: self.include_usage,
             done: true,
@@ -155,9 +160,15 @@ impl Form {
                     out.extend_from_slice(b",\"reasoning_content\":null");
                 }
             }
-            Step::Arguments { call, range } => {
+            Step::Arguments {
+                call,
+                range,
+                begins,
+            } => {
                 out.extend_from_slice(b"null,\"tool_calls\":[");
-                write_call(out, choice, *call, range);
+                if let Some(made) = choice.calls.get(*call) {
+                    self.write_call(out, made, *call, range.clone(), *begins);
+                }
                 out.push(b']');
             }
             _ if self.cumulative => put(out, choice.text.as_str()),
@@ -177,24 +188,33 @@ impl Form {
         }
         out.push(b'}');
     }
-}
 
-/// A piece of a call: those that go on have an empty id and the name null (compat.md §2.14).
-fn write_call(
-    out: &mut Vec<u8>,
-    choice: &ChoiceAnswer,
-    place: usize,
-    arguments: &std::ops::Range<usize>,
-) {
-    let Some(call) = choice.calls.get(place) else {
-        return;
-    };
-    let begins = arguments.start == 0;
-    let _infallible = write!(out, "{{\"index\":{place},\"id\":");
-    put(out, if begins { call.id.as_str() } else { "" });
-    out.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
-    put(out, &begins.then_some(call.name.as_str()));
-    out.extend_from_slice(b",\"arguments\":");
-    put(out, call.arguments.slice(arguments.clone()));
-    out.extend_from_slice(b"}}");
+    /// A piece of a call: those that go on have an empty id and the name null (compat.md §2.14),
+    /// unless the configuration wants one of the other spellings that were seen.
+    fn write_call(
+        &self,
+        out: &mut Vec<u8>,
+        call: &CallAnswer,
+        place: usize,
+        arguments: Range<usize>,
+        begins: bool,
+    ) {
+        let _infallible = write!(out, "{{\"index\":{place}");
+        let id = match self.fragments {
+            _ if begins => Some(call.id.as_str()),
+            CallFragments::SameId => Some(call.id.as_str()),
+            CallFragments::NoId => None,
+            CallFragments::EmptyId | CallFragments::NullArguments => Some(""),
+        };
+        if let Some(id) = id {
+            out.extend_from_slice(b",\"id\":");
+            put(out, id);
+        }
+        out.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
+        put(out, &begins.then_some(call.name.as_str()));
+        out.extend_from_slice(b",\"arguments\":");
+        let bare = self.fragments == CallFragments::NullArguments && arguments.is_empty();
+        put(out, &(!bare).then(|| call.arguments.slice(arguments)));
+        out.extend_from_slice(b"}}");
+    }
 }

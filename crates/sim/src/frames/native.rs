@@ -48,6 +48,8 @@ struct Said {
     /// The calls, all but the last one whole.
     calls: Range<usize>,
     arguments: Range<usize>,
+    /// Whether the last call begins here.
+    begins: bool,
 }
 
 impl Said {
@@ -57,6 +59,7 @@ impl Said {
             text: 0..choice.text.len(),
             calls: 0..choice.calls.len(),
             arguments: 0..usize::MAX,
+            begins: true,
         }
     }
 
@@ -66,13 +69,19 @@ impl Said {
             text: 0..0,
             calls: 0..0,
             arguments: 0..0,
+            begins: false,
         };
         match step {
             Step::Reasoning(range) => said.reasoning = range.clone(),
             Step::Text(range) => said.text = range.clone(),
-            Step::Arguments { call, range } => {
+            Step::Arguments {
+                call,
+                range,
+                begins,
+            } => {
                 said.calls = *call..*call + 1;
                 said.arguments = range.clone();
+                said.begins = *begins;
             }
             _ => {}
         }
@@ -87,7 +96,7 @@ impl Said {
                 (said.reasoning.end, said.text, said.calls) = (range.end, 0..0, 0..0);
             }
             Step::Text(range) => (said.text.end, said.calls) = (range.end, 0..0),
-            Step::Arguments { call, range } => {
+            Step::Arguments { call, range, .. } => {
                 (said.calls.end, said.arguments.end) = (call + 1, range.end);
             }
             _ => {}
@@ -214,6 +223,10 @@ impl Form {
             put(&mut out, sources);
         }
         if let Some(name) = &self.model_name {
+            if let Some((_, _, finish)) = choices.first().filter(|_| !self.text_format) {
+                out.extend_from_slice(b",\"finish_reason\":");
+                put(&mut out, finish);
+            }
             out.extend_from_slice(b",\"model_name\":");
             put(&mut out, name);
         }
@@ -255,12 +268,12 @@ impl Form {
                     out.push(b',');
                 }
                 let last = place + 1 == said.calls.end;
-                let arguments = if last {
-                    said.arguments.clone()
+                let (arguments, begins) = if last {
+                    (said.arguments.clone(), said.begins)
                 } else {
-                    0..usize::MAX
+                    (0..usize::MAX, true)
                 };
-                write_call(out, choice, place, arguments);
+                write_call(out, choice, place, arguments, begins);
             }
             out.push(b']');
         }
@@ -303,11 +316,16 @@ impl Form {
 }
 
 /// A call, or a piece of one: those that go on have an empty id and no name (http-native.md §5.5).
-fn write_call(out: &mut Vec<u8>, choice: &ChoiceAnswer, place: usize, arguments: Range<usize>) {
+fn write_call(
+    out: &mut Vec<u8>,
+    choice: &ChoiceAnswer,
+    place: usize,
+    arguments: Range<usize>,
+    begins: bool,
+) {
     let Some(call) = choice.calls.get(place) else {
         return;
     };
-    let begins = arguments.start == 0;
     let _infallible = write!(out, "{{\"index\":{place},\"id\":");
     put(out, if begins { call.id.as_str() } else { "" });
     out.extend_from_slice(b",\"type\":\"function\",\"function\":{");

@@ -15,8 +15,12 @@ pub(super) enum Step {
     Reasoning(Range<usize>),
     /// These tokens of the text.
     Text(Range<usize>),
-    /// These tokens of the arguments of a call; the call begins where the range does at 0.
-    Arguments { call: usize, range: Range<usize> },
+    /// These tokens of the arguments of a call, and before them its name when it begins.
+    Arguments {
+        call: usize,
+        range: Range<usize>,
+        begins: bool,
+    },
     /// Why it ends.
     End,
     /// What it cost.
@@ -31,7 +35,7 @@ impl Step {
         match self {
             Self::Reasoning(range) | Self::Text(range) => range.len() as u64,
             // The name of a call costs a token.
-            Self::Arguments { range, .. } => range.len() as u64 + u64::from(range.start == 0),
+            Self::Arguments { range, begins, .. } => range.len() as u64 + u64::from(*begins),
             _ => 0,
         }
     }
@@ -46,6 +50,8 @@ impl Step {
 pub(super) struct Extras {
     pub(super) sources: bool,
     pub(super) begin: bool,
+    /// Calls begin without arguments.
+    pub(super) bare_calls: bool,
     /// The end comes twice.
     pub(super) doubled_end: bool,
     pub(super) usage: bool,
@@ -58,7 +64,8 @@ enum Place {
     Begin,
     Reasoning(usize),
     Text(usize),
-    Arguments(usize, usize),
+    /// The call, the token, and whether its name was told.
+    Arguments(usize, usize, bool),
     End,
     SecondEnd,
     NextChoice,
@@ -120,19 +127,24 @@ impl Steps {
                 let end = until(at, choice.text.len());
                 (Place::Text(end), Some(Step::Text(at..end)))
             }
-            Place::Text(_) => (Place::Arguments(0, 0), None),
-            Place::Arguments(call, at) => match choice.calls.get(call) {
+            Place::Text(_) => (Place::Arguments(0, 0, false), None),
+            Place::Arguments(call, at, begun) => match choice.calls.get(call) {
                 None => (Place::End, None),
                 Some(made) => {
                     let length = made.arguments.len();
-                    let end = until(at, length);
+                    let bare = self.extras.bare_calls && !begun && length > 0;
+                    let end = if bare { 0 } else { until(at, length) };
                     let next = if end == length {
-                        Place::Arguments(call + 1, 0)
+                        Place::Arguments(call + 1, 0, false)
                     } else {
-                        Place::Arguments(call, end)
+                        Place::Arguments(call, end, true)
                     };
-                    let range = at..end;
-                    (next, Some(Step::Arguments { call, range }))
+                    let step = Step::Arguments {
+                        call,
+                        range: at..end,
+                        begins: !begun,
+                    };
+                    (next, Some(step))
                 }
             },
             Place::End => (Place::SecondEnd, Some(Step::End)),

@@ -165,7 +165,13 @@ async fn serve(
         .guard
         .update(|entry| entry.input_tokens = answer.input_tokens);
     if call.stream {
-        let frames = FrameStream::new(call, answer, &identity, speed.chunk_tokens);
+        let frames = FrameStream::new(
+            call,
+            answer,
+            &identity,
+            speed.chunk_tokens,
+            exchange.config.call_fragments,
+        );
         let id = &identity.request_id;
         let schedule = Schedule::of_stream(call.dialect, id, frames, speed, faults);
         return exchange.stream(schedule);

@@ -7,6 +7,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::throttle::Meter;
+
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +160,7 @@ impl Journal {
             number,
             arrived,
             verdict: None,
+            meter: None,
         }
     }
 
@@ -226,9 +229,24 @@ pub(crate) struct JournalGuard {
     number: u64,
     arrived: Instant,
     verdict: Option<Verdict>,
+    /// Where the output tokens are counted against a limit.
+    meter: Option<Meter>,
 }
 
 impl JournalGuard {
+    /// Counts the output against a limit, too.
+    pub(crate) fn count_by(&mut self, meter: Option<Meter>) {
+        self.meter = meter;
+    }
+
+    /// Notes the output tokens of a plain answer.
+    pub(crate) fn made(&self, tokens: u64) {
+        self.update(|entry| entry.output_tokens = tokens);
+        if let Some(meter) = &self.meter {
+            meter.charge(tokens);
+        }
+    }
+
     pub(crate) fn update(&self, change: impl FnOnce(&mut JournalEntry)) {
         self.journal.with(self.number, change);
     }
@@ -242,6 +260,9 @@ impl JournalGuard {
             entry.frames += frames;
             entry.output_tokens += tokens;
         });
+        if let Some(meter) = &self.meter {
+            meter.charge(tokens);
+        }
     }
 
     /// Decides how the request ends, once it does.

@@ -46,6 +46,7 @@ mod routes;
 mod schedule;
 mod server;
 mod simulator;
+mod throttle;
 mod tokens;
 
 pub use self::config::SimConfig;

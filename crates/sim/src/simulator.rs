@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::SimConfig;
 use crate::journal::{Journal, JournalEntry};
 use crate::routes::router;
+use crate::throttle::Throttle;
 
 /// A simulated DashScope. Cheap to clone; clones are the same simulator.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     /// How many requests each fault rule was about, by its place.
     matches: Mutex<HashMap<u64, u64>>,
     pub(crate) requests: AtomicU64,
+    pub(crate) throttle: Throttle,
 }
 
 impl Shared {
@@ -57,6 +59,7 @@ impl Simulator {
                 journal: Arc::new(Journal::new()),
                 matches: Mutex::default(),
                 requests: AtomicU64::new(0),
+                throttle: Throttle::new(),
             }),
         }
     }
@@ -72,10 +75,11 @@ impl Simulator {
         Arc::clone(&self.shared.config.read())
     }
 
-    /// Puts other settings in force for the requests to come.
+    /// Puts other settings in force for the requests to come. Fault rules and limits count anew.
     pub fn set_config(&self, config: SimConfig) {
         *self.shared.config.write() = Arc::new(config);
         self.shared.matches.lock().clear();
+        self.shared.throttle.clear();
     }
 
     /// What was served, in order of arrival.
@@ -83,10 +87,11 @@ impl Simulator {
         self.shared.journal.entries()
     }
 
-    /// Forgets what was served.
+    /// Forgets what was served, also to fault rules and limits.
     pub fn reset(&self) {
         self.shared.journal.clear();
         self.shared.matches.lock().clear();
+        self.shared.throttle.clear();
     }
 
     /// Serves on a free loopback port until the handle is dropped.

@@ -120,6 +120,58 @@ async fn the_three_throttles_have_the_bodies_of_each_surface() {
 }
 
 #[tokio::test]
+async fn limits_are_kept_by_account_and_model_and_count_the_output() {
+    let settings = json!({
+        "keys": [{ "key": "sk-a1", "account": "a" }, { "key": "sk-a2", "account": "a" }, { "key": "sk-b", "account": "b" }],
+        "limits": [
+            { "model": "qwen-plus", "requests_per_minute": 2 },
+            { "account": "a", "model": "qwen-max", "tokens_per_minute": 100 },
+        ],
+    });
+    let config = SimConfig::default().patched(&settings).unwrap();
+    let simulator = Simulator::new(config).spawn().await.unwrap();
+    let mut codes = Vec::new();
+    for (key, model) in [
+        ("sk-a1", "qwen-plus"),
+        ("sk-a2", "qwen-plus"),
+        ("sk-a1", "qwen-plus"),
+        ("sk-b", "qwen-plus"),
+        ("sk-a1", "qwen-max"),
+        ("sk-a1", "qwen-max"),
+        ("sk-b", "qwen-max"),
+    ] {
+        let key = format!("authorization: Bearer {key}");
+        let headers = [key.as_str(), "x-sim-tokens: 200"];
+        let (_, body) = answer(
+            &simulator,
+            post(COMPAT, &compat(model, json!({})), &headers),
+        )
+        .await;
+        codes.push(body["error"]["code"].as_str().unwrap_or("ok").to_owned());
+    }
+    assert_eq!(
+        codes,
+        [
+            "ok",
+            "ok",
+            "limit_requests",
+            "ok",
+            "ok",
+            "insufficient_quota",
+            "ok"
+        ]
+    );
+    let refused = simulator.journal()[2].clone();
+    assert_eq!((refused.verdict, refused.status), (Verdict::Rejected, 429));
+    simulator.reset();
+    let key = ["authorization: Bearer sk-a1"];
+    assert_eq!(
+        answer(&simulator, post(COMPAT, &plain(), &key)).await.0,
+        200
+    );
+}
+
+#[tokio::test]
 async fn rules_can_be_about_a_path_a_whole_key_or_streams() {
     let simulator = with_faults(json!([
         { "faults": ["status=500"], "path_prefix": "/api/v1/" },

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use self::orders::Orders;
 use super::exchange::Exchange;
-use crate::answer::{Script, answer};
+use crate::answer::{Script, answer, input_tokens};
 use crate::call::{Call, message_text};
 use crate::checks::{Received, check, model_name, parse};
 use crate::config::Speed;
@@ -89,6 +89,13 @@ async fn chat(
     });
     match checked {
         Ok(call) => {
+            let throttle = &exchange.simulator.shared.throttle;
+            let limits = &exchange.config.limits;
+            let tokens = || input_tokens(&call);
+            match throttle.admit(limits, &caller.account, &call.model_id, tokens) {
+                Ok(meter) => exchange.guard.count_by(meter),
+                Err(rejection) => return exchange.refuse(&rejection),
+            }
             let path = head.uri.path();
             let faults = match orders.faults {
                 Some(faults) => faults,
@@ -179,7 +186,7 @@ async fn serve(
     let output = answer.output_tokens();
     sleep(Duration::from_millis(speed.ttft_ms)).await;
     sleep(time_of(output, speed.tokens_per_second)).await;
-    exchange.guard.update(|entry| entry.output_tokens = output);
+    exchange.guard.made(output);
     let body = whole(call, &answer, &identity);
     let whole = faults
         .iter()

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use bailian_wire::catalog::Catalog;
@@ -111,7 +110,6 @@ impl GatewayBuilder {
             timeouts,
             metrics: Metrics::new(),
             models: ModelList::from_catalog(Catalog::embedded()),
-            draining: AtomicBool::new(false),
         };
         Ok(Gateway {
             state: Arc::new(state),

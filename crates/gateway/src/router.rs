@@ -80,13 +80,10 @@ async fn healthz(Shared(worker): Shared<Worker>) -> Response {
     typed_response(&worker, StatusCode::OK, kind, "ok\n")
 }
 
+/// Ready as soon as it listens; while it stops it does not listen any more.
 async fn readyz(Shared(worker): Shared<Worker>) -> Response {
-    let (status, body) = if worker.state.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
-    } else {
-        (StatusCode::OK, r#"{"status":"ready"}"#)
-    };
-    json_response(&worker, status, Bytes::from_static(body.as_bytes()))
+    let body = Bytes::from_static(br#"{"status":"ready"}"#);
+    json_response(&worker, StatusCode::OK, body)
 }
 
 async fn metrics(Shared(worker): Shared<Worker>) -> Response {

@@ -151,7 +151,6 @@ impl Server {
         drop(alive);
         shutdown.await;
         tracing::info!("draining: open requests may end");
-        self.gateway.state().begin_drain();
         stop.cancel();
         // Every runtime has ended when the last sender is gone; nobody ever sends.
         let _none = all_gone.recv().await;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::account::Account;
 use crate::clock::Clock;
@@ -11,7 +10,7 @@ use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 
-/// Shared between all runtimes; immutable but for counters and the drain flag.
+/// Shared between all runtimes; immutable but for counters.
 pub(crate) struct State {
     pub(crate) account: Account,
     pub(crate) keys: Arc<dyn KeyStore>,
@@ -20,18 +19,6 @@ pub(crate) struct State {
     pub(crate) timeouts: Timeouts,
     pub(crate) metrics: Metrics,
     pub(crate) models: ModelList,
-    pub(crate) draining: AtomicBool,
-}
-
-impl State {
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// From now on `/readyz` asks load balancers to send nothing more.
-    pub(crate) fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
 }
 
 impl fmt::Debug for State {

@@ -10,7 +10,19 @@
 #![deny(missing_docs, rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
 mod budget;
+mod class;
+mod demand;
+mod lane;
+mod limit;
 mod limiter;
+mod time;
 
 pub use budget::{BudgetExhausted, RetryBudget, RetryBudgetLimits, RetryCost};
+pub use class::Class;
+pub use demand::{Demand, Refused, Usage};
+pub use lane::{
+    Admission, Event, Grant, LaneConfig, LaneCore, LaneSnapshot, LimitSnapshot, RampProfile, Stop,
+    TenantSnapshot, Throttle, WaiterId,
+};
+pub use limit::{Layer, Limit, LimitError, Measure, Source};
 pub use limiter::{NotUntil, RequestLimiter, RequestLimits, Slot};

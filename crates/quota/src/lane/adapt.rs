@@ -1,0 +1,227 @@
+//! What a limit really is: told by somebody, corrected by what the service refuses.
+//!
+//! The believed amount falls to what was in use when a request was refused, and rises again in
+//! growing steps while requests wait and nothing is refused. See `docs/pacing.md`, "Learning".
+
+use crate::time::{MINUTE, Nanos, SECOND};
+
+/// A refusal never takes away more than this part at once.
+const LARGEST_CUT: f64 = 0.3;
+/// Another refusal soon after a cut takes away at least this part.
+const REPEATED_CUT: f64 = 0.15;
+/// The first step of a rise, as a part of the amount; it doubles with every clean step.
+const FIRST_STEP: f64 = 0.02;
+const LARGEST_STEP: f64 = 0.25;
+/// Time between two steps of a rise.
+const STEP_INTERVAL: Nanos = SECOND;
+/// How long a cut amount is kept before the first rise, and at most after rises that failed. The
+/// longest leaves room to be back within a minute after another program stopped.
+const SHORTEST_HOLD: Nanos = 5 * SECOND;
+const LONGEST_HOLD: Nanos = 40 * SECOND;
+/// How long an amount that a refusal confirmed is taken for the limit itself.
+const CONFIRMED_HOLD: Nanos = 30 * MINUTE;
+const LONGEST_CONFIRMED_HOLD: Nanos = 24 * 60 * MINUTE;
+
+#[derive(Debug)]
+pub(super) struct Adaptive {
+    /// Never risen above.
+    exact: bool,
+    /// What the limit is taken to be when nobody else uses it; infinite when nobody knows.
+    known: f64,
+    /// What is used now.
+    cap: f64,
+    /// The highest use since the last cut that nothing was refused at.
+    peak: f64,
+    step: f64,
+    rise_at: Nanos,
+    hold: Nanos,
+    /// When `known` itself may be questioned.
+    question_at: Nanos,
+    question_hold: Nanos,
+    cut_at: Option<Nanos>,
+    /// Whether the amount rose since the last cut.
+    risen: bool,
+}
+
+impl Adaptive {
+    /// `None` when nothing was told.
+    pub(super) fn new(told: Option<u64>, exact: bool) -> Self {
+        let known = told.map_or(f64::INFINITY, |told| told as f64);
+        Self {
+            exact,
+            known,
+            cap: known,
+            peak: 0.0,
+            step: FIRST_STEP,
+            rise_at: 0,
+            hold: SHORTEST_HOLD,
+            question_at: 0,
+            question_hold: CONFIRMED_HOLD,
+            cut_at: None,
+            risen: false,
+        }
+    }
+
+    /// The amount that may be used now; infinite when unlimited.
+    pub(super) fn cap(&self) -> f64 {
+        self.cap
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.cap.is_finite()
+    }
+
+    /// Takes a new figure. What was learned stays, in proportion.
+    pub(super) fn tell(&mut self, told: f64, exact: bool) {
+        self.exact = exact;
+        let cut = if self.known.is_finite() && self.known > 0.0 {
+            (self.cap / self.known).min(1.0)
+        } else {
+            1.0
+        };
+        self.known = told;
+        self.cap = told * cut;
+        self.peak = self.peak.min(self.cap);
+    }
+
+    /// Notes a use that was not refused.
+    pub(super) fn used(&mut self, used: u64) {
+        self.peak = self.peak.max(used as f64);
+    }
+
+    /// Requests wait for this limit and none is refused: rises when it is time to.
+    pub(super) fn rise(&mut self, now: Nanos) {
+        if now < self.rise_at || !self.cap.is_finite() {
+            return;
+        }
+        let may_question = !self.exact && now >= self.question_at;
+        let ceiling = if may_question {
+            f64::INFINITY
+        } else {
+            self.known
+        };
+        if self.cap >= ceiling {
+            return;
+        }
+        self.cap = (self.cap * (1.0 + self.step))
+            .max(self.cap + 1.0)
+            .min(ceiling);
+        self.step = (self.step * 2.0).min(LARGEST_STEP);
+        self.rise_at = now.saturating_add(STEP_INTERVAL);
+        self.risen = true;
+        if self.cap >= self.known {
+            self.hold = SHORTEST_HOLD;
+        }
+    }
+
+    /// The service refused a request that was sent at `sent_at`, with so much used before it.
+    /// Returns whether that was news: requests that were sent before the last cut are not.
+    pub(super) fn refused(&mut self, now: Nanos, sent_at: Nanos, used: u64) -> bool {
+        if self.cut_at.is_some_and(|cut| sent_at <= cut) {
+            return false;
+        }
+        let used = used as f64;
+        let before = self.cap;
+        let questioned = self.cap > self.known || !self.cap.is_finite();
+        let seen = self.cap.min(self.peak.max(1.0));
+        let mut cap = used.max(seen * (1.0 - LARGEST_CUT)).min(before);
+        let soon = self
+            .cut_at
+            .is_some_and(|cut| now.saturating_sub(cut) < 4 * SECOND);
+        if soon && before.is_finite() {
+            cap = cap.min(before * (1.0 - REPEATED_CUT));
+        }
+        cap = cap.max(1.0);
+        if questioned || (self.known.is_finite() && cap >= 0.9 * self.known) {
+            // As much as was thought, or more than was known: that is the limit.
+            if !self.exact && (questioned || !soon) {
+                self.known = cap;
+            }
+            self.question_at = now.saturating_add(self.question_hold);
+            self.question_hold = (self.question_hold * 2).min(LONGEST_CONFIRMED_HOLD);
+        }
+        self.hold = if self.risen {
+            (self.hold * 8 / 5).min(LONGEST_HOLD)
+        } else {
+            self.hold
+        };
+        self.risen = false;
+        self.cap = cap;
+        self.peak = cap;
+        self.step = FIRST_STEP;
+        self.rise_at = now.saturating_add(self.hold);
+        self.cut_at = Some(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exact_figure_is_never_exceeded() {
+        let mut limit = Adaptive::new(Some(10), true);
+        for second in 0..1_000 {
+            limit.rise(second * SECOND);
+        }
+        assert!((limit.cap() - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_figure_that_is_half_of_the_truth_is_outgrown_within_ten_seconds() {
+        let mut limit = Adaptive::new(Some(300), false);
+        for second in 0..10 {
+            limit.rise(second * SECOND);
+        }
+        assert!(limit.cap() > 600.0, "{}", limit.cap());
+        limit.used(600);
+        assert!(limit.refused(10 * SECOND, 10 * SECOND, 600));
+        assert!((limit.cap() - 600.0).abs() < 1e-9);
+        for second in 11..1_000 {
+            limit.rise(second * SECOND);
+        }
+        assert!(
+            (limit.cap() - 600.0).abs() < 1e-9,
+            "a confirmed limit is kept"
+        );
+    }
+
+    #[test]
+    fn a_figure_that_is_twice_the_truth_falls_to_what_was_used() {
+        let mut limit = Adaptive::new(Some(1_200), false);
+        limit.used(600);
+        assert!(limit.refused(SECOND, SECOND, 600));
+        assert!((limit.cap() - 600.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn requests_that_were_under_way_at_a_cut_do_not_cut_again() {
+        let mut limit = Adaptive::new(Some(100), false);
+        assert!(limit.refused(SECOND, SECOND / 2, 50));
+        assert!(!limit.refused(SECOND + 1, SECOND / 2, 50));
+    }
+
+    #[test]
+    fn room_that_another_program_left_is_taken_back_within_a_minute() {
+        let mut limit = Adaptive::new(Some(20), true);
+        limit.used(20);
+        let mut second = 0;
+        // The other program takes half for three minutes.
+        let mut refusals = 0;
+        while second < 180 {
+            second += 1;
+            limit.rise(second * SECOND);
+            if limit.cap() > 10.5 {
+                refusals += u32::from(limit.refused(second * SECOND, second * SECOND, 10));
+            }
+        }
+        assert!(refusals < 12, "{refusals}");
+        let stopped = second;
+        while limit.cap() < 20.0 {
+            second += 1;
+            limit.rise(second * SECOND);
+        }
+        assert!(second - stopped <= 60, "{}", second - stopped);
+    }
+}

@@ -1,0 +1,279 @@
+//! One limit of a lane at work: its window, its pace, what is believed of it.
+
+use std::time::Duration;
+
+use super::adapt::Adaptive;
+use super::pace::Pace;
+use super::window::Window;
+use crate::limit::{Limit, Measure, Source};
+use crate::time::{MILLISECOND, MINUTE, NEVER, Nanos, from_f64, nanos};
+
+/// How much longer than the service's our windows are, so that what is sent just after the end of
+/// one and arrives just before it is not one too many: a part of the period, and at most so long.
+const GUARD: f64 = 0.02;
+const LONGEST_GUARD: Nanos = 150 * MILLISECOND;
+
+/// The pace is a little above the limit, so that the window is what binds in the end.
+const PACE_MARGIN: f64 = 1.03;
+
+/// The part of a window that a lane at rest may use at once, and so many uses in any case.
+const BURST: f64 = 1.0 / 6.0;
+const LEAST_BURST: f64 = 5.0;
+
+/// Longer windows are budgets, not rates: they are not spread.
+const LONGEST_PACED: Nanos = 2 * MINUTE;
+
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) limit: Limit,
+    pub(super) adaptive: Adaptive,
+    window: Window,
+    pace: Pace,
+    /// Charge a token reservation whole and at once, as services do that reserve `max_tokens`.
+    reserve_whole: bool,
+    /// Tokens per nanosecond that running requests are taken to produce.
+    flow: f64,
+    flowed_at: Nanos,
+    /// The part of a token that has flowed.
+    rest: f64,
+}
+
+/// What a request needs of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Need {
+    pub(super) input: u64,
+    pub(super) output: u64,
+}
+
+impl Need {
+    pub(super) fn tokens(self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+}
+
+impl Bound {
+    /// A bound whose amount nobody told has none, and only counts.
+    pub(super) fn new(limit: Limit, reserve_whole: bool) -> Self {
+        let told = (limit.source != Source::Learned).then_some(limit.amount);
+        let period = nanos(limit.period);
+        let guard = from_f64(period as f64 * GUARD).min(LONGEST_GUARD);
+        let mut bound = Self {
+            adaptive: Adaptive::new(told, limit.exact),
+            window: Window::new(period.saturating_add(guard)),
+            pace: Pace::new(),
+            reserve_whole,
+            flow: 0.0,
+            flowed_at: 0,
+            rest: 0.0,
+            limit,
+        };
+        bound.amount_changed();
+        bound
+    }
+
+    /// One that only counts until the service refuses something.
+    pub(super) fn tracker(measure: Measure, period: Duration) -> Self {
+        let limit = match measure {
+            Measure::Tokens => Limit::tokens(u64::MAX, period),
+            _ => Limit::requests(u64::MAX, period),
+        };
+        Self::new(limit.from(Source::Learned), false)
+    }
+
+    /// The amount that may be used in a period now.
+    pub(super) fn cap(&self) -> f64 {
+        self.adaptive.cap()
+    }
+
+    /// Takes a new figure for the same count.
+    pub(super) fn retell(&mut self, limit: Limit) {
+        self.limit = limit;
+        if limit.source != Source::Learned {
+            self.adaptive.tell(limit.amount as f64, limit.exact);
+        }
+        self.amount_changed();
+    }
+
+    /// To be called whenever `adaptive` may have changed.
+    pub(super) fn amount_changed(&mut self) {
+        let cap = self.cap();
+        let burst = if self.window.period() > LONGEST_PACED {
+            self.window.period()
+        } else {
+            let share = match self.limit.measure {
+                Measure::Tokens => BURST,
+                _ => BURST.max(LEAST_BURST / cap.max(1.0)).min(1.0),
+            };
+            from_f64(self.window.period() as f64 * share)
+        };
+        self.pace.set_burst(burst);
+    }
+
+    fn amount_of(&self, need: Need) -> f64 {
+        match self.limit.measure {
+            Measure::Tokens => need.tokens() as f64,
+            _ => 1.0,
+        }
+    }
+
+    /// How long this limit needs to bring back what a request takes, in nanoseconds.
+    pub(super) fn work_of(&self, need: Need) -> f64 {
+        self.amount_of(need) * self.nanos_each()
+    }
+
+    fn nanos_each(&self) -> f64 {
+        let cap = self.cap();
+        if cap.is_finite() && cap > 0.0 {
+            self.window.period() as f64 / cap
+        } else {
+            0.0
+        }
+    }
+
+    fn pace_cost(&self, amount: f64) -> Nanos {
+        from_f64(amount * self.nanos_each() / PACE_MARGIN)
+    }
+
+    /// Counts what running requests are taken to have produced.
+    pub(super) fn flow_to(&mut self, now: Nanos) {
+        if self.limit.measure != Measure::Tokens {
+            return;
+        }
+        let passed = now.saturating_sub(self.flowed_at);
+        if passed == 0 {
+            return;
+        }
+        self.flowed_at = now;
+        if self.flow > 0.0 {
+            self.rest += self.flow * passed as f64;
+            let whole = from_f64(self.rest);
+            if whole > 0 {
+                self.window.add(now, whole);
+                self.rest -= whole as f64;
+            }
+        }
+    }
+
+    pub(super) fn used(&mut self, now: Nanos) -> u64 {
+        self.flow_to(now);
+        self.window.used(now)
+    }
+
+    /// When a request may go: now, or the time of the next look.
+    pub(super) fn ready_at(&mut self, now: Nanos, need: Need) -> Nanos {
+        let cap = self.cap();
+        if !cap.is_finite() {
+            return now;
+        }
+        let used = self.used(now);
+        let cap = from_f64(cap);
+        let free = match self.limit.measure {
+            // The service lets a request in while some of its window is left.
+            Measure::Tokens if !self.reserve_whole => used < cap,
+            Measure::Tokens => used == 0 || used.saturating_add(need.tokens()) <= cap,
+            _ => used < cap,
+        };
+        if free {
+            return self.pace.ready_at(now);
+        }
+        if cap == 0 {
+            return NEVER;
+        }
+        let room = match self.limit.measure {
+            Measure::Tokens if self.reserve_whole => need.tokens().min(cap),
+            _ => 1,
+        };
+        let excess = used.saturating_add(room).saturating_sub(cap);
+        self.window
+            .freed_at(now, excess.min(used))
+            .max(self.pace.ready_at(now))
+            .max(now + 1)
+    }
+
+    /// When a request could go that comes after so much else.
+    pub(super) fn ready_after(&mut self, now: Nanos, ahead: f64) -> Nanos {
+        let cap = self.cap();
+        if !cap.is_finite() {
+            return now;
+        }
+        if cap < 1.0 {
+            return NEVER;
+        }
+        let period = self.window.period() as f64;
+        let used = self.used(now) as f64;
+        let over = used + ahead + 1.0 - cap;
+        let window = if over <= 0.0 {
+            now
+        } else if over <= used {
+            self.window.freed_at(now, from_f64(over.ceil()))
+        } else {
+            // After all that is used now has gone, the amount comes back once a period.
+            let turns = (over - used) / cap;
+            now.saturating_add(from_f64(period * (1.0 + turns)))
+        };
+        let cost = ahead * self.nanos_each() / PACE_MARGIN;
+        window.max(self.pace.ready_after(now, cost))
+    }
+
+    /// Takes what a request needs. `waiting` tells whether others wait behind it.
+    pub(super) fn take(&mut self, now: Nanos, need: Need, rate: f64, waiting: bool) {
+        self.flow_to(now);
+        match self.limit.measure {
+            Measure::Tokens if self.reserve_whole => self.window.add(now, need.tokens()),
+            Measure::Tokens => {
+                self.window.add(now, need.input);
+                self.flow += rate;
+            }
+            _ => self.window.add(now, 1),
+        }
+        let used = self.window.used(now);
+        self.adaptive.used(used);
+        if self.adaptive.is_limited() {
+            self.pace
+                .take(now, self.pace_cost(self.amount_of(need)), waiting);
+        }
+    }
+
+    /// Corrects what is counted by so many tokens, for requests that cost more or less than
+    /// thought; `at_pace` also corrects the pace.
+    pub(super) fn correct(&mut self, now: Nanos, counted: i64, at_pace: i64) {
+        if self.limit.measure != Measure::Tokens {
+            return;
+        }
+        self.flow_to(now);
+        if counted >= 0 {
+            self.window.add(now, counted.unsigned_abs());
+        } else {
+            self.window.remove(now, counted.unsigned_abs());
+        }
+        if self.adaptive.is_limited() {
+            self.pace
+                .correct(at_pace as f64 * self.nanos_each() / PACE_MARGIN);
+        }
+    }
+
+    /// A request no longer produces.
+    pub(super) fn end_flow(&mut self, now: Nanos, rate: f64) {
+        if self.limit.measure == Measure::Tokens && !self.reserve_whole {
+            self.flow_to(now);
+            self.flow = (self.flow - rate).max(0.0);
+        }
+    }
+
+    /// Gives back a request that the service did not count.
+    pub(super) fn give_back(&mut self, now: Nanos, need: Need) {
+        match self.limit.measure {
+            Measure::Tokens if self.reserve_whole => self.window.remove(now, need.tokens()),
+            Measure::Tokens => self.window.remove(now, need.input),
+            _ => self.window.remove(now, 1),
+        }
+        if self.adaptive.is_limited() {
+            let cost = self.pace_cost(self.amount_of(need));
+            self.pace.correct(-(cost as f64));
+        }
+    }
+
+    pub(super) fn reserves_whole(&self) -> bool {
+        self.reserve_whole && self.limit.measure == Measure::Tokens
+    }
+}

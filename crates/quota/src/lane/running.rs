@@ -1,0 +1,86 @@
+//! How many requests or tasks of a lane have not ended, and how many may.
+
+use crate::time::{NEVER, Nanos, SECOND};
+
+/// What a refusal for concurrency leaves of the requests that ran.
+const CUT: f64 = 0.7;
+
+#[derive(Debug)]
+pub(super) struct Running {
+    now: u64,
+    told: Option<u64>,
+    /// Learned from refusals.
+    cap: f64,
+    rise_at: Nanos,
+    cut_at: Option<Nanos>,
+}
+
+impl Running {
+    pub(super) fn new() -> Self {
+        Self {
+            now: 0,
+            told: None,
+            cap: f64::INFINITY,
+            rise_at: 0,
+            cut_at: None,
+        }
+    }
+
+    pub(super) fn tell(&mut self, told: Option<u64>) {
+        self.told = told;
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// What may run at once; infinite when nothing limits it.
+    pub(super) fn cap(&self) -> f64 {
+        self.told.map_or(self.cap, |told| self.cap.min(told as f64))
+    }
+
+    /// A full lane is ready when something ends, which nobody can date.
+    pub(super) fn ready_at(&self, at: Nanos) -> Nanos {
+        if (self.now as f64) < self.cap() {
+            at
+        } else {
+            NEVER
+        }
+    }
+
+    pub(super) fn take(&mut self) {
+        self.now += 1;
+    }
+
+    pub(super) fn release(&mut self) {
+        self.now = self.now.saturating_sub(1);
+    }
+
+    /// Too many ran. Requests that were sent before the last cut are no news.
+    pub(super) fn refused(&mut self, at: Nanos, sent_at: Nanos) {
+        if self.cut_at.is_some_and(|cut| sent_at <= cut) {
+            return;
+        }
+        let ran = self.now.saturating_sub(1) as f64;
+        self.cap = (ran.min(self.cap()) * CUT).floor().max(1.0);
+        self.cut_at = Some(at);
+        self.rise_at = at.saturating_add(5 * SECOND);
+    }
+
+    /// Requests wait, and none is refused: one more each second.
+    pub(super) fn rise(&mut self, at: Nanos) {
+        if self.cap.is_finite() && at >= self.rise_at {
+            self.cap += (self.cap * 0.02).max(1.0).floor();
+            self.rise_at = at.saturating_add(SECOND);
+        }
+    }
+
+    /// When the cap may rise next, if that is what requests wait for.
+    pub(super) fn rises_at(&self, at: Nanos) -> Nanos {
+        if self.ready_at(at) == NEVER && self.cap() >= self.cap {
+            self.rise_at.max(at)
+        } else {
+            NEVER
+        }
+    }
+}

@@ -150,6 +150,10 @@ impl Grant {
         }
     }
 
+    pub(crate) fn tenant(&self) -> Arc<str> {
+        Arc::clone(&self.tenant)
+    }
+
     /// How often the request was sent before.
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -341,7 +345,7 @@ impl<T> LaneCore<T> {
     /// So many output tokens of the answer have come so far.
     pub fn observe(&mut self, grant: &mut Grant, output: u64, now: Instant) {
         let at = self.epoch.nanos(now);
-        let counted = self.counted(grant, at);
+        let counted = counted(grant, at);
         let difference = signed(output) - signed(counted);
         for bound in &mut self.bounds {
             if !bound.reserves_whole() {
@@ -353,12 +357,12 @@ impl<T> LaneCore<T> {
     }
 
     /// The request has ended, and this is what it cost.
-    pub fn settle(&mut self, grant: Grant, usage: Usage, now: Instant) {
+    pub fn settle(&mut self, grant: &Grant, usage: Usage, now: Instant) {
         let at = self.epoch.nanos(now);
-        self.release(&grant, at);
+        self.release(grant, at);
         let output = usage.output_tokens.unwrap_or(grant.counted);
         let input = usage.input_tokens;
-        let counted = self.counted(&grant, at);
+        let counted = counted(grant, at);
         let cost = input.unwrap_or(grant.need.input).saturating_add(output);
         let reserved = grant.need.tokens();
         let at_pace = signed(cost) - signed(reserved);
@@ -388,10 +392,10 @@ impl<T> LaneCore<T> {
     }
 
     /// The request was never counted by the service: it was not sent, or was refused.
-    pub fn give_back(&mut self, grant: Grant, now: Instant) {
+    pub fn give_back(&mut self, grant: &Grant, now: Instant) {
         let at = self.epoch.nanos(now);
-        self.release(&grant, at);
-        self.take_back(&grant, at);
+        self.release(grant, at);
+        self.take_back(grant, at);
         self.next = self.next.min(at);
     }
 
@@ -513,19 +517,13 @@ impl<T> LaneCore<T> {
 
     /// The service did not count it, so neither do we.
     fn take_back(&mut self, grant: &Grant, at: Nanos) {
-        let counted = self.counted(grant, at);
+        let counted = counted(grant, at);
         for bound in &mut self.bounds {
             bound.give_back(at, grant.need);
             if !bound.reserves_whole() {
                 bound.correct(at, -signed(counted), 0);
             }
         }
-    }
-
-    /// What was counted for a request's output so far.
-    fn counted(&self, grant: &Grant, at: Nanos) -> u64 {
-        let flowed = grant.rate * at.saturating_sub(grant.counted_at) as f64;
-        grant.counted.saturating_add(from_f64(flowed))
     }
 
     fn check_room(&mut self, demand: &Demand, need: Need, at: Nanos) -> Result<(), Refused> {
@@ -677,6 +675,12 @@ impl<T> LaneCore<T> {
     pub fn limits(&self) -> &[Limit] {
         &self.config.limits
     }
+}
+
+/// What was counted for a request's output so far.
+fn counted(grant: &Grant, at: Nanos) -> u64 {
+    let flowed = grant.rate * at.saturating_sub(grant.counted_at) as f64;
+    grant.counted.saturating_add(from_f64(flowed))
 }
 
 fn signed(tokens: u64) -> i64 {

@@ -1,9 +1,10 @@
 //! Who may send what, when: the pacing rules of the `bailian` client and gateway as a pure core.
 //!
-//! Nothing here sleeps, spawns or reads a clock. Every call takes `now` as an argument and answers
-//! "yes" or "not before this instant", so the rules can be tested exactly and driven by any
-//! runtime. All state is integer arithmetic: no rate drifts through rounding.
+//! The rules are pure: every call takes `now` as an argument and answers "yes" or "not before this
+//! instant", so they can be tested exactly and driven by any runtime. [`Pacer`] is the driver
+//! inside one process.
 //!
+//! * [`LaneCore`] decides for one lane what may be sent, and who is next in its line.
 //! * [`RetryBudget`] keeps an outage from multiplying traffic: retries cost, successes and time refill.
 //! * [`RequestLimiter`] hands out send times under a limit of requests per minute and per day,
 //!   in the order in which they were asked for.
@@ -11,14 +12,17 @@
 
 mod budget;
 mod class;
+mod clock;
 mod demand;
 mod lane;
 mod limit;
 mod limiter;
+mod pacer;
 mod time;
 
 pub use budget::{BudgetExhausted, RetryBudget, RetryBudgetLimits, RetryCost};
 pub use class::Class;
+pub use clock::{Clock, SystemClock};
 pub use demand::{Demand, Refused, Usage};
 pub use lane::{
     Admission, Event, Grant, LaneConfig, LaneCore, LaneSnapshot, LimitSnapshot, RampProfile, Stop,
@@ -26,3 +30,4 @@ pub use lane::{
 };
 pub use limit::{Layer, Limit, LimitError, Measure, Source};
 pub use limiter::{NotUntil, RequestLimiter, RequestLimits, Slot};
+pub use pacer::{Lane, Pacer, Permit, Wait};

@@ -16,10 +16,12 @@ const LARGEST_STEP: f64 = 0.25;
 const STEP_INTERVAL: Nanos = SECOND;
 /// How long a cut amount is kept before the first rise, and at most after rises that failed. The
 /// longest leaves room to be back within a minute after another program stopped.
-const SHORTEST_HOLD: Nanos = 5 * SECOND;
+const SHORTEST_HOLD: Nanos = 8 * SECOND;
 const LONGEST_HOLD: Nanos = 40 * SECOND;
 /// How long an amount that a refusal confirmed is taken for the limit itself.
 const CONFIRMED_HOLD: Nanos = 30 * MINUTE;
+/// So many rises in a row that ended where they began: a figure nobody vouched for was wrong.
+const DISPROVED_AFTER: u32 = 6;
 const LONGEST_CONFIRMED_HOLD: Nanos = 24 * 60 * MINUTE;
 
 #[derive(Debug)]
@@ -41,6 +43,12 @@ pub(super) struct Adaptive {
     cut_at: Option<Nanos>,
     /// Whether the amount rose since the last cut.
     risen: bool,
+    /// Rises in a row that ended where they began.
+    failed: u32,
+    /// The amount after the last cut.
+    settled: f64,
+    /// The amount before the last step of a rise.
+    before_step: f64,
 }
 
 impl Adaptive {
@@ -59,6 +67,9 @@ impl Adaptive {
             question_hold: CONFIRMED_HOLD,
             cut_at: None,
             risen: false,
+            failed: 0,
+            settled: known,
+            before_step: known,
         }
     }
 
@@ -103,15 +114,13 @@ impl Adaptive {
         if self.cap >= ceiling {
             return;
         }
+        self.before_step = self.cap;
         self.cap = (self.cap * (1.0 + self.step))
             .max(self.cap + 1.0)
             .min(ceiling);
         self.step = (self.step * 2.0).min(LARGEST_STEP);
         self.rise_at = now.saturating_add(STEP_INTERVAL);
         self.risen = true;
-        if self.cap >= self.known {
-            self.hold = SHORTEST_HOLD;
-        }
     }
 
     /// The service refused a request that was sent at `sent_at`, with so much used before it.
@@ -128,6 +137,15 @@ impl Adaptive {
         let soon = self
             .cut_at
             .is_some_and(|cut| now.saturating_sub(cut) < 4 * SECOND);
+        if self.risen {
+            // A small rise that failed ends where it began: one step back would fail again.
+            let small = before <= self.settled * 1.35 + 1.0;
+            cap = cap.min(if small {
+                self.settled
+            } else {
+                self.before_step
+            });
+        }
         if soon && before.is_finite() {
             cap = cap.min(before * (1.0 - REPEATED_CUT));
         }
@@ -140,11 +158,27 @@ impl Adaptive {
             self.question_at = now.saturating_add(self.question_hold);
             self.question_hold = (self.question_hold * 2).min(LONGEST_CONFIRMED_HOLD);
         }
-        self.hold = if self.risen {
-            (self.hold * 8 / 5).min(LONGEST_HOLD)
-        } else {
-            self.hold
-        };
+        if !self.exact && before >= 0.9 * self.known && before <= self.known {
+            // At the top of what was known it was refused, so the top is lower.
+            self.known = cap.max(before * 0.95).min(before - 1.0).max(1.0);
+        }
+        let long_ago = self
+            .cut_at
+            .is_none_or(|cut| now.saturating_sub(cut) > 2 * MINUTE);
+        if long_ago {
+            self.hold = SHORTEST_HOLD;
+        } else if self.risen {
+            self.hold = (self.hold * 8 / 5).min(LONGEST_HOLD);
+        }
+        if self.risen {
+            let same = (cap - self.settled).abs() <= (0.15 * cap).max(1.0);
+            self.failed = if same { self.failed + 1 } else { 0 };
+        }
+        if self.failed >= DISPROVED_AFTER && !self.exact {
+            self.known = cap;
+            self.question_at = now.saturating_add(CONFIRMED_HOLD / 3);
+        }
+        self.settled = cap;
         self.risen = false;
         self.cap = cap;
         self.peak = cap;

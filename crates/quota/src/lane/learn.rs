@@ -292,7 +292,9 @@ impl<T> LaneCore<T> {
         }
         bound.adaptive.refused(at, grant.granted_at, used);
         bound.amount_changed();
-        let pause = nanos(bound.limit.period).min(SECOND);
+        // Where the count explains the refusal, the window itself holds back what must wait.
+        let explained = used as f64 >= 0.9 * bound.cap();
+        let pause = nanos(bound.limit.period).min(SECOND) / if explained { 10 } else { 1 };
         self.health.pause(at, pause, hint);
         self.refresh_ramp();
     }

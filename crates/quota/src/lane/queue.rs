@@ -162,11 +162,6 @@ impl<T> FairQueue<T> {
         self.waiters.get(id)
     }
 
-    /// The weight of all tenants that wait.
-    pub(super) fn weight(&self) -> u64 {
-        self.classes.iter().map(|class| class.weight).sum()
-    }
-
     /// Puts a request in line.
     pub(super) fn push(&mut self, arrival: Arrival<T>) -> WaiterId {
         let index = arrival.class.index();

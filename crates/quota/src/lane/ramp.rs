@@ -90,6 +90,7 @@ impl Ramp {
         self.rate
     }
 
+    #[cfg(test)]
     pub(super) fn profile(&self) -> RampProfile {
         self.profile
     }

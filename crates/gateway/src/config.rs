@@ -5,6 +5,7 @@
 //! the limit.
 
 mod file;
+mod pacing;
 mod secret;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bailian_quota::LaneConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::keys::{StaticKeys, VirtualKey};
@@ -50,6 +52,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The upstream account.
     pub account: AccountConfig,
+    /// How requests wait for their turn.
+    pub pacing: PacingConfig,
     /// Who may call.
     pub keys: Vec<KeyConfig>,
 }
@@ -128,6 +132,42 @@ pub struct AccountConfig {
     /// Further header lines of callers that go upstream, in lower case; a `*` at the end stands
     /// for anything.
     pub forward_headers: Vec<String>,
+    /// What the account may use, model by model; the first entry that fits a model counts.
+    pub limits: Vec<LaneRule>,
+}
+
+/// What an account may use of some models.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LaneRule {
+    /// The model, or `*` for every one that no entry before it names.
+    pub model: String,
+    /// Its limits and how it starts.
+    pub lane: LaneConfig,
+}
+
+/// How requests wait for their turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PacingConfig {
+    /// How long a request waits at most for its turn. One that would wait longer is refused at
+    /// once, so that nothing is sent that its caller has given up.
+    pub max_wait: Duration,
+    /// Requests that wait for one model, all together.
+    pub max_waiting: usize,
+    /// Requests that wait for one model, per tenant.
+    pub max_waiting_per_tenant: usize,
+}
+
+impl Default for PacingConfig {
+    fn default() -> Self {
+        Self {
+            // Clients give up after 30 s or more; an answer takes a few.
+            max_wait: Duration::from_secs(25),
+            max_waiting: 10_000,
+            max_waiting_per_tenant: 2_000,
+        }
+    }
 }
 
 /// One virtual key.

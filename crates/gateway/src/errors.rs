@@ -1,12 +1,14 @@
 //! What the gateway itself says no to, in the caller's dialect.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use bailian_quota::Refused;
 use bailian_wire::Dialect;
 use bailian_wire::error::{ErrorView, encode_error};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use crate::upstream::UpstreamError;
@@ -14,25 +16,34 @@ use crate::upstream::UpstreamError;
 /// Says whether the gateway or the model service refused a request.
 pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-bailian-error-source");
 
+/// `Retry-After` in milliseconds, as the official clients read it.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
 /// A request that the gateway does not serve, or could not.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
     /// In the native spelling; each dialect has its own for the same thing.
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     param: Option<&'static str>,
     allow: Option<&'static str>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             status,
-            code,
+            code: code.into(),
             message: message.into(),
             param: None,
             allow: None,
+            retry_after: None,
         }
     }
 
@@ -138,6 +149,52 @@ impl Refusal {
         }
     }
 
+    /// No permit: nothing was sent.
+    pub(crate) fn paced(refused: &Refused, model: &str) -> Self {
+        let wait = refused.retry_after();
+        let seconds = wait.map_or(0.0, |wait| wait.as_secs_f64());
+        let throttled = |message: String| {
+            Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Throttling.RateQuota",
+                message,
+            )
+        };
+        let mut refusal = match refused {
+            Refused::TooLate { .. } => throttled(format!(
+                "The line for {model} is {seconds:.1} s long, longer than this request would wait. \
+                 Nothing was sent; try again in {seconds:.1} s."
+            )),
+            Refused::TimedOut { .. } => throttled(format!(
+                "The request waited for {model} as long as it would. Nothing was sent; it could \
+                 go in about {seconds:.1} s."
+            )),
+            Refused::TenantLineFull { .. } => throttled(format!(
+                "Too many requests of this tenant wait for {model}. Nothing was sent; try again \
+                 in {seconds:.1} s."
+            )),
+            Refused::LineFull { .. } => throttled(format!(
+                "Too many requests wait for {model}. Nothing was sent; try again in {seconds:.1} s."
+            )),
+            Refused::Stopped {
+                code,
+                message,
+                status,
+                ..
+            } => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN);
+                Self::new(status, code.to_string(), message.to_string())
+            }
+            _ => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "The gateway is closing. Nothing was sent; try again.",
+            ),
+        };
+        refusal.retry_after = wait;
+        refusal
+    }
+
     pub(crate) fn with_param(mut self, param: &'static str) -> Self {
         self.param = Some(param);
         self
@@ -159,7 +216,7 @@ impl Refusal {
 
     /// The error object of `dialect`.
     pub(crate) fn to_body(&self, dialect: Dialect, request_id: &str) -> String {
-        let mut view = ErrorView::new(self.status.as_u16(), self.code, &self.message);
+        let mut view = ErrorView::new(self.status.as_u16(), &self.code, &self.message);
         view.request_id = Some(request_id);
         view.param = self.param;
         let (_, body) = encode_error(dialect, &view);
@@ -185,6 +242,12 @@ impl Refusal {
         let headers: &mut HeaderMap = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ERROR_SOURCE, HeaderValue::from_static("gateway"));
+        if let Some(wait) = self.retry_after {
+            // Whole seconds for everybody, rounded up; milliseconds for those who read them.
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+            headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
+            headers.insert(RETRY_AFTER_MS, millis.into());
+        }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }

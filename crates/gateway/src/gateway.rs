@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
+use crate::pacing::Pacing;
 use crate::router::router;
 use crate::state::State;
 use crate::upstream::{HttpUpstream, Upstream, UpstreamTimeouts};
@@ -105,6 +106,7 @@ impl GatewayBuilder {
         let state = State {
             account: Account::new(&self.config.account)?,
             keys: self.keys.unwrap_or_else(|| self.config.key_store()),
+            pacing: Pacing::new(&self.config, Arc::clone(&self.clock)),
             clock: self.clock,
             limits: self.config.limits,
             timeouts,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bailian_quota::Class;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -16,6 +17,10 @@ pub struct VirtualKey {
     pub name: String,
     /// The tenant that owns the key.
     pub tenant: String,
+    /// How urgent its requests are; a caller may only lower it.
+    pub priority: Class,
+    /// The tenant's share beside others of the same priority.
+    pub weight: u32,
 }
 
 impl VirtualKey {
@@ -24,7 +29,23 @@ impl VirtualKey {
         Self {
             name: name.into(),
             tenant: tenant.into(),
+            priority: Class::Normal,
+            weight: 1,
         }
+    }
+
+    /// Sets how urgent the key's requests are.
+    #[must_use]
+    pub fn priority(mut self, priority: Class) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets the tenant's share beside others of the same priority.
+    #[must_use]
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight.max(1);
+        self
     }
 }
 

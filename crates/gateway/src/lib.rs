@@ -30,6 +30,7 @@ mod gateway;
 mod keys;
 mod metrics;
 mod models;
+mod pacing;
 mod record;
 mod relay;
 mod router;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bailian_quota::{Permit, Usage};
 use bailian_wire::Dialect;
 use http::StatusCode;
 use http::header::HeaderValue;
@@ -58,6 +59,10 @@ pub(crate) struct Record {
     pub(crate) usage: Option<TokenCounts>,
     outcome: Outcome,
     stream: Option<OpenGuard>,
+    /// Leave to have sent it; settled when the record is dropped.
+    pub(crate) permit: Option<Permit>,
+    /// How long it waited for that.
+    pub(crate) queued: Duration,
 }
 
 impl Record {
@@ -75,6 +80,8 @@ impl Record {
             // Whoever drops a record without an outcome was waiting for the client.
             outcome: Outcome::ClientLeft,
             stream: None,
+            permit: None,
+            queued: Duration::ZERO,
             state: Arc::clone(state),
         }
     }
@@ -117,6 +124,14 @@ impl Drop for Record {
         if let Some(usage) = self.usage {
             metrics.count_tokens(self.dialect, usage);
         }
+        if let Some(permit) = self.permit.take() {
+            match self.usage {
+                Some(usage) => permit.settle(Usage::new(usage.input_tokens, usage.output_tokens)),
+                // An error costs no tokens; what was broken off counts as it was estimated.
+                None if self.outcome == Outcome::UpstreamError => permit.settle(Usage::new(0, 0)),
+                None => permit.settle(Usage::unknown()),
+            }
+        }
         tracing::debug!(
             request_id = self.request_id.as_str(),
             dialect = %self.dialect,
@@ -128,6 +143,7 @@ impl Drop for Record {
             stream = self.stream.is_some(),
             input_tokens = self.usage.map(|usage| usage.input_tokens),
             output_tokens = self.usage.map(|usage| usage.output_tokens),
+            queued_ms = self.queued.as_secs_f64() * 1e3,
             first_byte_ms = self.first_byte.map(|first| first.as_secs_f64() * 1e3),
             total_ms = elapsed.as_secs_f64() * 1e3,
             "request ended"

@@ -9,6 +9,7 @@ use crate::config::{Limits, Timeouts};
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
+use crate::pacing::Pacing;
 
 /// Shared between all runtimes; immutable but for counters.
 pub(crate) struct State {
@@ -19,6 +20,7 @@ pub(crate) struct State {
     pub(crate) timeouts: Timeouts,
     pub(crate) metrics: Metrics,
     pub(crate) models: ModelList,
+    pub(crate) pacing: Pacing,
 }
 
 impl fmt::Debug for State {

@@ -54,6 +54,13 @@ impl Default for UpstreamTimeouts {
     }
 }
 
+impl UpstreamError {
+    /// Whether it is certain that nothing was sent.
+    pub(crate) fn sent_nothing(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. })
+    }
+}
+
 /// Why no answer, or no whole answer, came.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -360,9 +360,9 @@ impl<T> LaneCore<T> {
     pub fn settle(&mut self, grant: &Grant, usage: Usage, now: Instant) {
         let at = self.epoch.nanos(now);
         self.release(grant, at);
-        let output = usage.output_tokens.unwrap_or(grant.counted);
-        let input = usage.input_tokens;
         let counted = counted(grant, at);
+        let output = usage.output_tokens.unwrap_or(counted);
+        let input = usage.input_tokens;
         let cost = input.unwrap_or(grant.need.input).saturating_add(output);
         let reserved = grant.need.tokens();
         let at_pace = signed(cost) - signed(reserved);
@@ -409,6 +409,12 @@ impl<T> LaneCore<T> {
         }
         let after = self.forecast(demand.class, &demand.tenant, at);
         Duration::from_nanos(after.saturating_sub(at))
+    }
+
+    /// Whether a refused request may go after a wait: not in a lane that nothing was told of and
+    /// that never answered anything.
+    pub fn is_worth_waiting(&self) -> bool {
+        self.health.has_admitted() || !self.config.limits.is_empty()
     }
 
     /// How many requests wait.

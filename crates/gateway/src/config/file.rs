@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bailian::{Endpoint, InvalidWorkspace, Region, UnknownRegion, Workspace};
+use bailian_quota::Class;
 use bailian_wire::Dialect;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::pacing::{self, LaneFile, PacingFile};
 use super::secret::{self, Environment};
 use super::{
-    AccountConfig, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits, Problem,
-    Timeouts, key_problem,
+    AccountConfig, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits, PacingConfig,
+    Problem, Timeouts, key_problem,
 };
 use crate::keys::VirtualKey;
 use crate::upstream::Origin;
@@ -25,6 +27,8 @@ pub(super) struct ConfigFile {
     limits: LimitsFile,
     #[serde(default)]
     timeouts: TimeoutsFile,
+    #[serde(default)]
+    pacing: PacingFile,
     #[serde(default)]
     accounts: Vec<AccountFile>,
     #[serde(default)]
@@ -61,6 +65,8 @@ struct AccountFile {
     workspace: Option<String>,
     #[serde(default)]
     forward_headers: Vec<String>,
+    #[serde(default)]
+    limits: Vec<LaneFile>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +76,8 @@ struct KeyFile {
     tenant: Option<String>,
     key: Option<String>,
     key_sha256: Option<String>,
+    priority: Option<String>,
+    weight: Option<u32>,
 }
 
 impl std::fmt::Debug for AccountFile {
@@ -129,6 +137,7 @@ impl ConfigFile {
         }
         let limits = self.limits.resolve(&mut problems);
         let timeouts = self.timeouts.resolve(&mut problems);
+        let pacing = self.pacing.resolve(&mut problems);
         let account = resolve_accounts(self.accounts, environment, &mut problems);
         let keys = resolve_keys(self.keys, environment, &mut problems);
         match (listen, account) {
@@ -138,6 +147,7 @@ impl ConfigFile {
                 limits,
                 timeouts,
                 account,
+                pacing,
                 keys,
             }),
             _ => Err(problems),
@@ -245,6 +255,7 @@ fn resolve_accounts(
         account.region.as_deref(),
         account.workspace.as_deref(),
     );
+    let limits = pacing::resolve_limits(&account.limits, problems);
     match roots {
         Ok(roots) => Some(AccountConfig {
             name: account.name.unwrap_or_else(|| "default".to_owned()),
@@ -253,6 +264,7 @@ fn resolve_accounts(
             openai_root: roots.openai,
             workspace: roots.workspace,
             forward_headers: account.forward_headers,
+            limits,
         }),
         Err(problem) => {
             problems.push(Problem::new("accounts[0]", problem));
@@ -284,10 +296,17 @@ fn resolve_keys(
         match secret {
             Ok(secret) => {
                 let tenant = key.tenant.unwrap_or_else(|| key.name.clone());
-                resolved.push(KeyConfig {
-                    owner: VirtualKey::new(key.name, tenant),
-                    secret,
-                });
+                let mut owner = VirtualKey::new(key.name, tenant).weight(key.weight.unwrap_or(1));
+                if let Some(text) = &key.priority {
+                    match Class::parse(text) {
+                        Some(class) => owner = owner.priority(class),
+                        None => problems.push(Problem::new(
+                            format!("keys[{index}].priority"),
+                            format!("`{text}` is not high, normal or low"),
+                        )),
+                    }
+                }
+                resolved.push(KeyConfig { owner, secret });
             }
             Err(problem) => problems.push(Problem::new(format!("keys[{index}]"), problem)),
         }
@@ -402,7 +421,9 @@ fn minimal(
             openai_root: roots.openai,
             workspace: roots.workspace,
             forward_headers: Vec::new(),
+            limits: Vec::new(),
         },
+        pacing: PacingConfig::default(),
         keys: vec![KeyConfig {
             owner: VirtualKey::new("default", "default"),
             secret: KeySecret::Plain(virtual_key),

@@ -1,13 +1,15 @@
 //! What becomes of upstream's answer: an event stream, a plain answer, or an error.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use bailian_wire::Dialect;
-use bailian_wire::error::{ErrorView, encode_error, parse_error_body};
+use bailian_wire::error::{ApiError, ErrorView, encode_error, parse_error_body};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 
 use super::stream::StreamBody;
 use super::{headers, plain};
@@ -42,6 +44,28 @@ pub(super) async fn relay(answer: http::Response<UpstreamBody>, mut record: Reco
     plain::relay(&head, body, record).await
 }
 
+/// Reads an error answer whole, so that it can be understood before it is passed on.
+pub(super) async fn look_at_error(
+    answer: http::Response<UpstreamBody>,
+    idle: Duration,
+) -> (http::Response<UpstreamBody>, ApiError) {
+    let (head, body) = answer.into_parts();
+    let bytes = read_error(body, idle).await;
+    let error = parse_error_body(head.status.as_u16(), &bytes);
+    let body = Full::new(bytes).map_err(|never| match never {});
+    (http::Response::from_parts(head, Box::pin(body)), error)
+}
+
+/// The body of an error; empty if it does not come.
+async fn read_error(body: UpstreamBody, idle: Duration) -> Bytes {
+    let limited = http_body_util::Limited::new(body, MAX_ERROR_BODY_BYTES);
+    let read = tokio::time::timeout(idle, limited.collect()).await;
+    read.ok()
+        .and_then(Result::ok)
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default()
+}
+
 /// An error of upstream: byte for byte where it speaks the caller's dialect, rewritten else.
 async fn relay_error(
     status: StatusCode,
@@ -50,13 +74,7 @@ async fn relay_error(
     mut record: Record,
 ) -> Response {
     record.end_as(Outcome::UpstreamError);
-    let limited = http_body_util::Limited::new(body, MAX_ERROR_BODY_BYTES);
-    let read = tokio::time::timeout(record.idle_limit(), limited.collect()).await;
-    let bytes = read
-        .ok()
-        .and_then(Result::ok)
-        .map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default();
+    let bytes = read_error(body, record.idle_limit()).await;
     let mut headers = headers::to_client(from, false);
     headers.remove(CONTENT_LENGTH);
     headers.insert(ERROR_SOURCE, HeaderValue::from_static("upstream"));

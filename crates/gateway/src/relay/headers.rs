@@ -1,5 +1,7 @@
 //! Which header lines pass, in each direction. What is not named here stays behind.
 
+use std::time::Duration;
+
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
 };
@@ -15,6 +17,9 @@ const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-bailian-upstr
 
 /// Asks proxies between client and gateway not to hold a stream back.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Milliseconds that the request waited in the gateway for its turn.
+const QUEUE_MS: HeaderName = HeaderName::from_static("x-bailian-queue-ms");
 
 const WORKSPACE: HeaderName = HeaderName::from_static("x-dashscope-workspace");
 
@@ -117,6 +122,20 @@ pub(super) fn to_client(from: &HeaderMap, is_event_stream: bool) -> HeaderMap {
 /// Puts the gateway's request id on an answer.
 pub(crate) fn stamp(headers: &mut HeaderMap, request_id: RequestId) {
     headers.insert(X_REQUEST_ID, request_id.to_header());
+}
+
+/// How long the request waited for its turn.
+pub(super) fn stamp_queued(headers: &mut HeaderMap, queued: Duration) {
+    let millis = u64::try_from(queued.as_millis()).unwrap_or(u64::MAX);
+    headers.insert(QUEUE_MS, millis.into());
+}
+
+/// How long upstream asks to wait, in seconds or milliseconds.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| -> Option<u64> { headers.get(name)?.to_str().ok()?.parse().ok() };
+    number("retry-after-ms")
+        .map(Duration::from_millis)
+        .or_else(|| number("retry-after").map(Duration::from_secs))
 }
 
 /// Whether the answer is a stream of events.

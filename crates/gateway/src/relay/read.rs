@@ -6,6 +6,7 @@ use bailian_wire::Dialect;
 use http::HeaderMap;
 use http::header::ACCEPT;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::errors::Refusal;
 
@@ -16,6 +17,8 @@ pub(crate) struct Demand {
     pub(crate) model: Box<str>,
     /// Whether the answer comes as a stream of events.
     pub(crate) stream: bool,
+    /// The most output tokens that it allows.
+    pub(crate) max_output: Option<u64>,
 }
 
 /// Members are matched by their exact name, and one that stands twice is refused: no other reader
@@ -26,6 +29,10 @@ struct OpenAiMembers<'a> {
     model: Option<Cow<'a, str>>,
     #[serde(default)]
     stream: Option<bool>,
+    #[serde(borrow, default)]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    max_completion_tokens: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -46,14 +53,17 @@ pub(crate) fn read(dialect: Dialect, headers: &HeaderMap, body: &[u8]) -> Result
             "The request body is empty; send a JSON object.",
         ));
     }
-    let (model, stream) = match dialect {
+    let (model, stream, max_output) = match dialect {
         Dialect::Native => {
             let members: NativeMembers<'_> = parse(body)?;
-            (members.model, wants_event_stream(headers))
+            (members.model, wants_event_stream(headers), None)
         }
         _ => {
             let members: OpenAiMembers<'_> = parse(body)?;
-            (members.model, members.stream.unwrap_or(false))
+            let most = members.max_completion_tokens.or(members.max_tokens);
+            // Whether it is a number is for upstream to say.
+            let most = most.and_then(|value| value.get().parse().ok());
+            (members.model, members.stream.unwrap_or(false), most)
         }
     };
     let model = model.filter(|name| !name.is_empty()).ok_or_else(|| {
@@ -66,6 +76,7 @@ pub(crate) fn read(dialect: Dialect, headers: &HeaderMap, body: &[u8]) -> Result
     Ok(Demand {
         model: model.into(),
         stream,
+        max_output,
     })
 }
 

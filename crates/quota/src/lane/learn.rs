@@ -84,6 +84,7 @@ pub(super) struct Health {
     refused_at: Option<Nanos>,
     unexplained_at: Option<Nanos>,
     strikes: u32,
+    has_admitted: bool,
     /// How long the service takes to refuse.
     refusal_time: Nanos,
     stop: Option<Stopped>,
@@ -172,7 +173,12 @@ impl Health {
         }
     }
 
+    pub(super) fn has_admitted(&self) -> bool {
+        self.has_admitted
+    }
+
     pub(super) fn admitted(&mut self) {
+        self.has_admitted = true;
         self.trial = Trial::None;
     }
 
@@ -222,6 +228,10 @@ impl<T> LaneCore<T> {
             mean => (mean * 7 + took) / 8,
         };
         self.counts.throttled(throttle);
+        if !matches!(throttle, Throttle::Exhausted(_)) && !self.is_worth_waiting() {
+            // A lane that never answered has no rate to find: its refusals are passed on.
+            return;
+        }
         match throttle {
             Throttle::Requests => self.refuse_window(Measure::Requests, grant, hint, at),
             Throttle::Tokens => self.refuse_window(Measure::Tokens, grant, hint, at),

@@ -38,6 +38,13 @@ impl Permit {
         self.grant.as_ref().map_or(0, Grant::attempt)
     }
 
+    /// Whether a refused request may go after a wait; see [`LaneCore::is_worth_waiting`].
+    ///
+    /// [`LaneCore::is_worth_waiting`]: crate::LaneCore::is_worth_waiting
+    pub fn is_worth_waiting(&self) -> bool {
+        self.lane.shared.core.lock().is_worth_waiting()
+    }
+
     /// The service took the request: the head of its answer has come.
     pub fn admitted(&self) {
         if let Some(grant) = &self.grant {

@@ -1,0 +1,169 @@
+//! When a request may go upstream: its lane, its permit, and what upstream's refusals mean to it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bailian_quota::{Class, Demand, Lane, LaneConfig, Pacer, RampProfile, Stop, Throttle};
+use bailian_wire::error::{ApiError, ErrorClass};
+use http::HeaderMap;
+
+use crate::clock::Clock;
+use crate::config::{Config, LaneRule, PacingConfig};
+use crate::keys::VirtualKey;
+
+/// The caller's own, lower, priority: `normal` or `low`.
+const PRIORITY: &str = "x-bailian-priority";
+/// How long the caller would wait for its turn at most: `5s`, `500ms`, or seconds.
+const MAX_WAIT: &str = "x-bailian-max-wait";
+
+/// The most input tokens that a body is taken for: no model reads more.
+const MOST_INPUT: u64 = 1_000_000;
+
+/// All lanes of the gateway.
+#[derive(Debug)]
+pub(crate) struct Pacing {
+    pacer: Pacer,
+    account: String,
+    rules: Vec<LaneRule>,
+    config: PacingConfig,
+}
+
+/// The gateway's clock for the pacer.
+#[derive(Debug)]
+struct PacerClock(Arc<dyn Clock>);
+
+impl bailian_quota::Clock for PacerClock {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+impl Pacing {
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            pacer: Pacer::with_clock(Arc::new(PacerClock(clock))),
+            account: config.account.name.clone(),
+            rules: config.account.limits.clone(),
+            config: config.pacing,
+        }
+    }
+
+    /// The lane of a model. Without limits in the configuration it sends what it gets, until
+    /// upstream refuses something.
+    pub(crate) fn lane(&self, model: &str) -> Lane {
+        let name = format!("{}/{model}", self.account);
+        self.pacer.lane(&name, || {
+            let rule = self
+                .rules
+                .iter()
+                .find(|rule| rule.model == model || rule.model == "*");
+            let mut lane = rule.map_or_else(
+                || {
+                    let mut open = LaneConfig::new(Vec::new());
+                    open.ramp = Some(RampProfile::PROBING);
+                    open
+                },
+                |rule| rule.lane.clone(),
+            );
+            lane.max_waiting = self.config.max_waiting;
+            lane.max_waiting_per_tenant = self.config.max_waiting_per_tenant;
+            lane
+        })
+    }
+
+    /// What a request asks of its lane.
+    pub(crate) fn demand(
+        &self,
+        owner: &VirtualKey,
+        headers: &HeaderMap,
+        body: &[u8],
+        max_output: Option<u64>,
+    ) -> Demand {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let asked = text(PRIORITY).and_then(Class::parse);
+        let class = asked.map_or(owner.priority, |class| owner.priority.lowered_to(class));
+        let patience = text(MAX_WAIT).and_then(parse_wait);
+        let patience = patience.map_or(self.config.max_wait, |wait| wait.min(self.config.max_wait));
+        Demand::new(owner.tenant.as_str(), estimate(body))
+            .weight(owner.weight)
+            .class(class)
+            .max_output_tokens(max_output)
+            .patience(Some(patience))
+    }
+}
+
+fn parse_wait(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    }
+}
+
+/// Input tokens by the kind of bytes: about four of ASCII, or one and a half Chinese characters of
+/// three bytes, are a token. The lane corrects the rest from reported usage.
+fn estimate(body: &[u8]) -> u64 {
+    let ascii = body.iter().filter(|byte| byte.is_ascii()).count() as u64;
+    let other = body.len() as u64 - ascii;
+    (ascii / 4 + other * 2 / 9).min(MOST_INPUT)
+}
+
+/// What an error of upstream means to the lane; `None` for errors that are about the request.
+pub(crate) fn throttle_of(error: &ApiError) -> Option<Throttle> {
+    let code = error.native_code().or(error.code()).unwrap_or_default();
+    match error.class() {
+        ErrorClass::RateLimitRequests if code == "Throttling.Concurrency" => {
+            Some(Throttle::Concurrency)
+        }
+        // The bare code is the service's own lack of room.
+        ErrorClass::RateLimitRequests if code == "Throttling" => Some(Throttle::Capacity),
+        ErrorClass::RateLimitRequests => Some(Throttle::Requests),
+        ErrorClass::RateLimitTokens => Some(Throttle::Tokens),
+        ErrorClass::RateLimitBurst => Some(Throttle::Burst),
+        ErrorClass::QuotaExhausted => Some(Throttle::Exhausted(Stop::new(
+            code,
+            error.message(),
+            error.status(),
+        ))),
+        _ if error.status() == 429 => Some(Throttle::Capacity),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bailian_wire::error::parse_error_body;
+
+    fn read(status: u16, body: &str) -> Option<&'static str> {
+        throttle_of(&parse_error_body(status, body.as_bytes())).map(|throttle| throttle.as_str())
+    }
+
+    #[test]
+    fn every_refusal_of_the_service_is_told_apart() {
+        let native = |code: &str| format!(r#"{{"code":"{code}","message":"m","request_id":"r"}}"#);
+        assert_eq!(read(429, &native("Throttling.RateQuota")), Some("requests"));
+        assert_eq!(read(429, &native("Throttling.BurstRate")), Some("burst"));
+        assert_eq!(
+            read(429, &native("Throttling.Concurrency")),
+            Some("concurrency")
+        );
+        assert_eq!(read(429, &native("Throttling")), Some("capacity"));
+        assert!(read(429, &native("Throttling.Unheard")).is_some());
+        assert_eq!(read(400, &native("Arrearage")), Some("exhausted"));
+        assert_eq!(
+            read(403, &native("AllocationQuota.FreeTierOnly")),
+            Some("exhausted")
+        );
+        assert_eq!(read(400, &native("InvalidParameter")), None);
+        assert_eq!(read(500, &native("InternalError")), None);
+    }
+
+    #[test]
+    fn waits_are_read_as_seconds_or_with_a_unit() {
+        assert_eq!(parse_wait("2.5"), Some(Duration::from_millis(2500)));
+        assert_eq!(parse_wait("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(parse_wait("-1"), None);
+        assert_eq!(parse_wait("soon"), None);
+    }
+}

@@ -1,5 +1,11 @@
 //! Requests wait for their turn: judged by what the simulator saw.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at what it did not expect"
+)]
+
 mod support;
 
 use bailian_gateway::Config;

@@ -33,6 +33,9 @@ use crate::time::{Epoch, MILLISECOND, NEVER, Nanos, SECOND, from_f64};
 /// The shortest time between two looks at a line that cannot move: rounding must not spin.
 const LEAST_LOOK: Nanos = 100_000;
 
+/// A line that lasts so long is no burst: then what is known of a limit may be too little.
+const LASTING_LINE: Nanos = 8 * SECOND;
+
 /// How a lane behaves, beside its limits.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -70,6 +73,8 @@ pub struct LaneCore<T> {
     counts: snapshot::Counts,
     /// When the next request may go, as far as was computed.
     next: Nanos,
+    /// When the line began in which requests wait now.
+    line_since: Nanos,
 }
 
 /// The answer to a request for a permit.
@@ -173,6 +178,7 @@ impl<T> LaneCore<T> {
             health: learn::Health::default(),
             counts: snapshot::Counts::default(),
             next: 0,
+            line_since: 0,
             config,
         };
         lane.build_bounds();
@@ -202,6 +208,9 @@ impl<T> LaneCore<T> {
         let deadline = demand.patience.map_or(NEVER, |patience| {
             at.saturating_add(crate::time::nanos(patience))
         });
+        if self.queue.is_empty() {
+            self.line_since = at;
+        }
         let id = self.queue.push(Arrival {
             payload: payload(),
             tenant: Arc::clone(&demand.tenant),
@@ -465,9 +474,10 @@ impl<T> LaneCore<T> {
             return;
         }
         self.running.rise(at);
+        let lasts = at.saturating_sub(self.line_since) >= LASTING_LINE;
         for bound in &mut self.bounds {
             if bound.ready_at(at, need) > at {
-                bound.adaptive.rise(at);
+                bound.adaptive.rise(at, lasts);
                 bound.amount_changed();
             }
         }

@@ -100,12 +100,13 @@ impl Adaptive {
         self.peak = self.peak.max(used as f64);
     }
 
-    /// Requests wait for this limit and none is refused: rises when it is time to.
-    pub(super) fn rise(&mut self, now: Nanos) {
+    /// Requests wait for this limit and none is refused: rises when it is time to. What is known
+    /// is only questioned for the sake of a line that `lasts`.
+    pub(super) fn rise(&mut self, now: Nanos, lasts: bool) {
         if now < self.rise_at || !self.cap.is_finite() {
             return;
         }
-        let may_question = !self.exact && now >= self.question_at;
+        let may_question = lasts && !self.exact && now >= self.question_at;
         let ceiling = if may_question {
             f64::INFINITY
         } else {
@@ -197,7 +198,7 @@ mod tests {
     fn an_exact_figure_is_never_exceeded() {
         let mut limit = Adaptive::new(Some(10), true);
         for second in 0..1_000 {
-            limit.rise(second * SECOND);
+            limit.rise(second * SECOND, true);
         }
         assert!((limit.cap() - 10.0).abs() < 1e-9);
     }
@@ -206,14 +207,14 @@ mod tests {
     fn a_figure_that_is_half_of_the_truth_is_outgrown_within_ten_seconds() {
         let mut limit = Adaptive::new(Some(300), false);
         for second in 0..10 {
-            limit.rise(second * SECOND);
+            limit.rise(second * SECOND, true);
         }
         assert!(limit.cap() > 600.0, "{}", limit.cap());
         limit.used(600);
         assert!(limit.refused(10 * SECOND, 10 * SECOND, 600));
         assert!((limit.cap() - 600.0).abs() < 1e-9);
         for second in 11..1_000 {
-            limit.rise(second * SECOND);
+            limit.rise(second * SECOND, true);
         }
         assert!(
             (limit.cap() - 600.0).abs() < 1e-9,
@@ -245,7 +246,7 @@ mod tests {
         let mut refusals = 0;
         while second < 180 {
             second += 1;
-            limit.rise(second * SECOND);
+            limit.rise(second * SECOND, true);
             if limit.cap() > 10.5 {
                 refusals += u32::from(limit.refused(second * SECOND, second * SECOND, 10));
             }
@@ -254,7 +255,7 @@ mod tests {
         let stopped = second;
         while limit.cap() < 20.0 {
             second += 1;
-            limit.rise(second * SECOND);
+            limit.rise(second * SECOND, true);
         }
         assert!(second - stopped <= 60, "{}", second - stopped);
     }

@@ -159,6 +159,12 @@ impl Bound {
         self.window.used(now)
     }
 
+    /// What had been used when a request went that itself takes `own`.
+    pub(super) fn used_before(&mut self, now: Nanos, sent_at: Nanos, own: u64) -> u64 {
+        let used = self.used(now).saturating_sub(own);
+        used.saturating_sub(self.window.added_after(sent_at))
+    }
+
     /// When a request may go: now, or the time of the next look.
     pub(super) fn ready_at(&mut self, now: Nanos, need: Need) -> Nanos {
         let cap = self.cap();

@@ -296,7 +296,8 @@ impl<T> LaneCore<T> {
         let Some(bound) = self.bounds.get_mut(blamed) else {
             return;
         };
-        let used = bound.used(at).saturating_sub(own);
+        // Those that went after it will be refused as well; they say nothing of what is allowed.
+        let used = bound.used_before(at, grant.granted_at, own);
         if !bound.adaptive.is_limited() {
             bound.limit.amount = used.max(1);
         }

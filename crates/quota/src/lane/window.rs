@@ -68,6 +68,16 @@ impl Window {
         }
     }
 
+    /// What was added after an instant.
+    pub(super) fn added_after(&self, at: Nanos) -> u64 {
+        let later = self
+            .entries
+            .iter()
+            .rev()
+            .take_while(|entry| entry.first > at);
+        later.map(|entry| entry.amount).sum()
+    }
+
     /// Takes back what turned out not to be used, latest first. What has left the window is gone.
     pub(super) fn remove(&mut self, now: Nanos, mut amount: u64) {
         self.used(now);

@@ -474,14 +474,25 @@ impl<T> LaneCore<T> {
             return;
         }
         self.running.rise(at);
-        let lasts = at.saturating_sub(self.line_since) >= LASTING_LINE;
-        for bound in &mut self.bounds {
-            if bound.ready_at(at, need) > at {
+        let lasts = self.line_lasts(at);
+        let ready: Vec<Nanos> = self
+            .bounds
+            .iter_mut()
+            .map(|bound| bound.ready_at(at, need))
+            .collect();
+        let last = ready.iter().copied().max().unwrap_or(at);
+        // Only the limit that holds the line back the longest: others may be right.
+        for (bound, ready) in self.bounds.iter_mut().zip(ready) {
+            if ready > at && ready == last {
                 bound.adaptive.rise(at, lasts);
                 bound.amount_changed();
             }
         }
         self.refresh_ramp();
+    }
+
+    fn line_lasts(&self, at: Nanos) -> bool {
+        at.saturating_sub(self.line_since) >= LASTING_LINE
     }
 
     fn grant(&mut self, demand: &Demand, at: Nanos, probe: bool) -> Grant {
@@ -507,7 +518,7 @@ impl<T> LaneCore<T> {
 
     /// Takes from every limit at once what a request needs.
     fn take(&mut self, grant: &Grant, at: Nanos) {
-        let waiting = !self.queue.is_empty();
+        let waiting = !self.queue.is_empty() && self.line_lasts(at);
         for bound in &mut self.bounds {
             bound.take(at, grant.need, grant.rate, waiting);
         }

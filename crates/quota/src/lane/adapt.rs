@@ -78,6 +78,11 @@ impl Adaptive {
         self.cap
     }
 
+    /// Whether more than what is known is being tried, and so much use would show it.
+    pub(super) fn is_questioned_by(&self, used: u64) -> bool {
+        self.cap.is_finite() && self.cap > self.known && used as f64 >= 0.98 * self.known
+    }
+
     pub(super) fn is_limited(&self) -> bool {
         self.cap.is_finite()
     }

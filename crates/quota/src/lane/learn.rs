@@ -310,13 +310,20 @@ impl<T> LaneCore<T> {
         self.refresh_ramp();
     }
 
-    /// Which limit a refusal was for: the shortest that is nearly used up; else the shortest of
+    /// Which limit a refusal was for: one that is being tried beyond what is known; the shortest that is nearly used up; else the shortest of
     /// all, and when that did not help, the longest.
     fn blame(&mut self, measure: Measure, own: u64, at: Nanos) -> Option<usize> {
         let mut order: Vec<usize> = (0..self.bounds.len())
             .filter(|index| self.bounds[*index].limit.measure == measure)
             .collect();
         order.sort_by_key(|index| self.bounds[*index].limit.period);
+        for index in &order {
+            let bound = &mut self.bounds[*index];
+            let used = bound.used(at).saturating_sub(own);
+            if bound.adaptive.is_questioned_by(used) {
+                return Some(*index);
+            }
+        }
         for index in &order {
             let bound = &mut self.bounds[*index];
             let used = bound.used(at).saturating_sub(own) as f64;

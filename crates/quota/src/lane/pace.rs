@@ -52,7 +52,7 @@ impl Pace {
             .saturating_add(from_f64(ahead).saturating_sub(credit))
     }
 
-    /// Takes a use. `waiting` tells whether others wait behind it.
+    /// Takes a use. `waiting` tells whether others wait behind it, and have for some time.
     pub(super) fn take(&mut self, now: Nanos, cost: Nanos, waiting: bool) {
         let horizon = now.saturating_add(self.burst);
         let credit = self.credit(now);

@@ -12,6 +12,7 @@
 //! assert!(!model.thinks_by_default());
 //! ```
 
+mod limits;
 mod model;
 
 use std::collections::HashMap;
@@ -20,6 +21,10 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use self::limits::{
+    AsyncLimits, LimitKind, LimitTable, LimitWindow, Measure, ModelLimits, Pool, SpendTier,
+    TokenBasis,
+};
 pub use self::model::{Features, Model, Region, Status, Thinking};
 
 /// The largest request body that the service takes when media stand inline, in bytes
@@ -87,6 +92,14 @@ impl Catalog {
                 .iter()
                 .find(|model| model.id.eq_ignore_ascii_case(id))
         })
+    }
+
+    /// The published limits of a model (id or alias) in a region; the tightest where several
+    /// deployment scopes share the region. Always of the embedded [`LimitTable`].
+    pub fn limits(&self, id: &str, region: &str) -> Option<&'static ModelLimits> {
+        let table = LimitTable::embedded();
+        let of_id = table.tightest(id, region);
+        of_id.or_else(|| table.tightest(&self.model(id)?.id, region))
     }
 
     /// All models, in the catalogue's order.

@@ -174,6 +174,12 @@ pub struct Backoff {
     pub max: Duration,
     /// The most retries that make sense, where the catalogue says one.
     pub max_attempts: Option<u32>,
+    /// How far a wait may be moved at random, as a part of itself (0.25: by a quarter).
+    pub jitter: Option<f64>,
+    /// What the rate of requests should be multiplied by before the next one.
+    pub rate_cut: Option<f64>,
+    /// What the number of requests at once should be multiplied by.
+    pub concurrency_cut: Option<f64>,
 }
 
 /// Where else the request may succeed when it fails here.

@@ -11,6 +11,7 @@
 //! | [`stream`] | events → answers, for every surface |
 //! | [`error`] | reading, classifying and writing errors |
 //! | [`catalog`] | models, their limits and abilities |
+//! | [`quota`] | the answer of the quota API |
 //! | [`validate`] | checks a request against a model before it is sent |
 
 pub mod catalog;
@@ -19,6 +20,7 @@ mod dialect;
 pub mod error;
 pub mod native;
 pub mod openai;
+pub mod quota;
 pub mod sse;
 pub mod stream;
 pub mod validate;

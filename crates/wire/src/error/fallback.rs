@@ -84,6 +84,9 @@ fn default_retry(class: ErrorClass) -> Option<Backoff> {
             factor: 2.0,
             max: Duration::from_secs(max),
             max_attempts,
+            jitter: None,
+            rate_cut: None,
+            concurrency_cut: None,
         })
     };
     match class {

@@ -138,6 +138,9 @@ struct RawDelay {
     factor: Option<f64>,
     max_s: Option<f64>,
     max_attempts: Option<u32>,
+    jitter: Option<f64>,
+    rate_cut: Option<f64>,
+    concurrency_cut: Option<f64>,
 }
 
 impl RawEntry {
@@ -201,6 +204,9 @@ impl RawRetry {
             factor: delay.factor.unwrap_or(2.0),
             max: seconds(delay.max_s, 8.0),
             max_attempts: delay.max_attempts,
+            jitter: delay.jitter,
+            rate_cut: delay.rate_cut,
+            concurrency_cut: delay.concurrency_cut,
         })
     }
 }

@@ -310,8 +310,8 @@ impl<T> LaneCore<T> {
         self.refresh_ramp();
     }
 
-    /// Which limit a refusal was for: one that is being tried beyond what is known; the shortest that is nearly used up; else the shortest of
-    /// all, and when that did not help, the longest.
+    /// Which limit a refusal was for: one that is being tried beyond what is known; the shortest
+    /// that is nearly used up; else the shortest of all, and when that did not help, the longest.
     fn blame(&mut self, measure: Measure, own: u64, at: Nanos) -> Option<usize> {
         let mut order: Vec<usize> = (0..self.bounds.len())
             .filter(|index| self.bounds[*index].limit.measure == measure)

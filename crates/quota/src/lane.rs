@@ -5,7 +5,9 @@
 mod adapt;
 mod bound;
 mod expect;
+mod forecast;
 mod learn;
+mod limits;
 mod pace;
 mod queue;
 mod ramp;
@@ -19,16 +21,16 @@ use std::time::{Duration, Instant};
 use self::bound::{Bound, Need};
 use self::expect::Expectation;
 pub use self::learn::{Stop, Throttle};
+use self::queue::FairQueue;
 pub use self::queue::WaiterId;
-use self::queue::{Arrival, FairQueue};
 use self::ramp::Ramp;
 pub use self::ramp::RampProfile;
 use self::running::Running;
 pub use self::snapshot::{LaneSnapshot, LimitSnapshot, TenantSnapshot};
 use crate::class::Class;
 use crate::demand::{Demand, Refused, Usage};
-use crate::limit::{Limit, Measure};
-use crate::time::{Epoch, MILLISECOND, NEVER, Nanos, SECOND, from_f64};
+use crate::limit::Limit;
+use crate::time::{Epoch, NEVER, Nanos, SECOND, from_f64, nanos};
 
 /// The shortest time between two looks at a line that cannot move: rounding must not spin.
 const LEAST_LOOK: Nanos = 100_000;
@@ -99,22 +101,30 @@ pub enum Event<T> {
 /// [`LaneCore::requeue`]; [`Permit`](crate::Permit) sees to that.
 #[derive(Debug)]
 pub struct Grant {
-    tenant: Arc<str>,
-    class: Class,
-    need: Need,
-    estimate: u64,
-    work: Nanos,
-    asked_at: Nanos,
+    ask: Ask,
     granted_at: Nanos,
     /// Output tokens per nanosecond that are counted while it runs.
     rate: f64,
     /// What was counted for its output until `counted_at`.
     counted: u64,
     counted_at: Nanos,
-    attempt: u32,
     /// The one request that a stopped lane sends to see whether it may go on.
     probe: bool,
-    waited: bool,
+}
+
+/// A request as the lane sees it, from its arrival to its end.
+#[derive(Debug)]
+struct Ask {
+    tenant: Arc<str>,
+    class: Class,
+    need: Need,
+    /// The caller's own estimate of the input, before the lane's correction.
+    estimate: u64,
+    /// The lane's time that it takes.
+    work: Nanos,
+    since: Nanos,
+    /// How often it was sent before.
+    attempt: u32,
 }
 
 impl Default for LaneConfig {
@@ -143,25 +153,21 @@ impl LaneConfig {
 impl Grant {
     /// Input and output tokens that were reserved.
     pub fn reserved_tokens(&self) -> u64 {
-        self.need.tokens()
+        self.ask.need.tokens()
     }
 
     /// How long the request was in line.
     pub fn waited(&self) -> Duration {
-        if self.waited {
-            Duration::from_nanos(self.granted_at.saturating_sub(self.asked_at))
-        } else {
-            Duration::ZERO
-        }
+        Duration::from_nanos(self.granted_at.saturating_sub(self.ask.since))
     }
 
     pub(crate) fn tenant(&self) -> Arc<str> {
-        Arc::clone(&self.tenant)
+        Arc::clone(&self.ask.tenant)
     }
 
     /// How often the request was sent before.
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.ask.attempt
     }
 }
 
@@ -197,36 +203,15 @@ impl<T> LaneCore<T> {
         payload: impl FnOnce() -> T,
     ) -> Result<Admission, Refused> {
         let at = self.epoch.nanos(now);
-        if let Some(probe) = self.health.refuse_or_probe(at)? {
-            return Ok(Admission::Granted(self.grant(demand, at, probe)));
+        let probe = self.health.refuse_or_probe(at)?;
+        let ask = self.ask(demand, at);
+        if probe || (self.queue.is_empty() && self.ready_at(at, ask.need) <= at) {
+            return Ok(Admission::Granted(self.grant(ask, at, probe)));
         }
-        let need = self.need_of(demand);
-        if self.queue.is_empty() && self.ready_at(at, need) <= at {
-            return Ok(Admission::Granted(self.grant(demand, at, false)));
-        }
-        self.check_room(demand, need, at)?;
-        let deadline = demand.patience.map_or(NEVER, |patience| {
-            at.saturating_add(crate::time::nanos(patience))
-        });
-        if self.queue.is_empty() {
-            self.line_since = at;
-        }
-        let id = self.queue.push(Arrival {
-            payload: payload(),
-            tenant: Arc::clone(&demand.tenant),
-            weight: demand.weight,
-            class: demand.class,
-            need,
-            estimate: demand.input_tokens,
-            work: self.work_of(need),
-            since: at,
-            deadline,
-            attempt: 0,
-            front: false,
-        });
+        self.check_room(demand, at)?;
+        let deadline = deadline(at, demand.patience);
         self.counts.queued += 1;
-        // The line may have been blocked by nothing but its former head.
-        self.next = self.next.min(at);
+        let id = self.join(ask, payload(), demand.weight, deadline, at);
         Ok(Admission::Queued(id))
     }
 
@@ -241,28 +226,21 @@ impl<T> LaneCore<T> {
         payload: T,
     ) -> WaiterId {
         let at = self.epoch.nanos(now);
-        let deadline = patience.map_or(NEVER, |patience| {
-            grant
-                .asked_at
-                .saturating_add(crate::time::nanos(patience))
-                .max(at)
-        });
+        let deadline = deadline(grant.ask.since, patience).max(at);
         self.release(&grant, at);
         self.take_back(&grant, at);
+        let mut ask = grant.ask;
+        ask.attempt += 1;
+        self.join(ask, payload, weight, deadline, at)
+    }
+
+    fn join(&mut self, ask: Ask, payload: T, weight: u32, deadline: Nanos, at: Nanos) -> WaiterId {
+        if self.queue.is_empty() {
+            self.line_since = at;
+        }
+        // The line may have been blocked by nothing but its former head.
         self.next = self.next.min(at);
-        self.queue.push(Arrival {
-            payload,
-            tenant: grant.tenant,
-            weight,
-            class: grant.class,
-            need: grant.need,
-            estimate: grant.estimate,
-            work: grant.work,
-            since: grant.asked_at,
-            deadline,
-            attempt: grant.attempt + 1,
-            front: true,
-        })
+        self.queue.push(ask, payload, weight, deadline)
     }
 
     /// Lets go what may go, and refuses what waited too long; adds to `events`.
@@ -273,13 +251,9 @@ impl<T> LaneCore<T> {
                 break;
             };
             self.counts.timed_out += 1;
-            let after = self.forecast(waiter.class, &waiter.tenant, at);
-            events.push(Event::Refused(
-                waiter.payload,
-                Refused::TimedOut {
-                    retry_after: Duration::from_nanos(after.saturating_sub(at)),
-                },
-            ));
+            let retry_after = self.forecast(waiter.ask.class, &waiter.ask.tenant, at);
+            let refused = Refused::TimedOut { retry_after };
+            events.push(Event::Refused(waiter.payload, refused));
         }
         if self.health.is_stopped() {
             while let Some(waiter) = self.queue.any().and_then(|id| self.queue.cancel(id)) {
@@ -289,7 +263,7 @@ impl<T> LaneCore<T> {
         }
         self.next = NEVER;
         while let Some(id) = self.queue.head() {
-            let Some(need) = self.queue.get(id).map(|waiter| waiter.need) else {
+            let Some(need) = self.queue.get(id).map(|waiter| waiter.ask.need) else {
                 break;
             };
             let ready = self.ready_at(at, need);
@@ -305,22 +279,7 @@ impl<T> LaneCore<T> {
             let Some(waiter) = self.queue.take(id, at) else {
                 break;
             };
-            let grant = Grant {
-                tenant: waiter.tenant,
-                class: waiter.class,
-                need,
-                estimate: waiter.estimate,
-                work: waiter.work,
-                asked_at: waiter.since,
-                granted_at: at,
-                rate: self.rate_of(need),
-                counted: 0,
-                counted_at: at,
-                attempt: waiter.attempt,
-                probe: false,
-                waited: true,
-            };
-            self.take(&grant, at);
+            let grant = self.grant(waiter.ask, at, false);
             events.push(Event::Granted(waiter.payload, grant));
         }
     }
@@ -355,11 +314,9 @@ impl<T> LaneCore<T> {
     pub fn observe(&mut self, grant: &mut Grant, output: u64, now: Instant) {
         let at = self.epoch.nanos(now);
         let counted = counted(grant, at);
-        let difference = signed(output) - signed(counted);
+        let more = signed(output) - signed(counted);
         for bound in &mut self.bounds {
-            if !bound.reserves_whole() {
-                bound.correct(at, difference, 0);
-            }
+            bound.correct_output(at, grant.counted_at, more);
         }
         grant.counted = output;
         grant.counted_at = at;
@@ -369,32 +326,33 @@ impl<T> LaneCore<T> {
     pub fn settle(&mut self, grant: &Grant, usage: Usage, now: Instant) {
         let at = self.epoch.nanos(now);
         self.release(grant, at);
-        let counted = counted(grant, at);
-        let output = usage.output_tokens.unwrap_or(counted);
-        let input = usage.input_tokens;
-        let cost = input.unwrap_or(grant.need.input).saturating_add(output);
-        let reserved = grant.need.tokens();
-        let at_pace = signed(cost) - signed(reserved);
+        let (ask, counted) = (&grant.ask, counted(grant, at));
+        let real = Need {
+            input: usage.input_tokens.unwrap_or(ask.need.input),
+            output: usage.output_tokens.unwrap_or(counted),
+        };
+        let more = signed(real.output) - signed(counted);
         for bound in &mut self.bounds {
-            let before = if bound.reserves_whole() {
-                reserved
-            } else {
-                grant.need.input.saturating_add(counted)
-            };
-            bound.correct(at, signed(cost) - signed(before), at_pace);
+            bound.correct_start(at, grant.granted_at, ask.need, real);
+            bound.correct_output(at, grant.counted_at, more);
         }
-        if usage.output_tokens.is_some() {
+        // An answer that cost nothing was an error.
+        if usage.output_tokens.is_some() && real.tokens() > 0 {
             let took = at.saturating_sub(grant.granted_at);
-            self.expect
-                .note(&grant.tenant, grant.estimate, reserved, input, output, took);
+            let input = usage.input_tokens;
+            self.expect.note(
+                &ask.tenant,
+                ask.estimate,
+                ask.need.tokens(),
+                input,
+                real.output,
+                took,
+            );
         }
-        if grant.waited {
-            let real = self.work_of(Need {
-                input: input.unwrap_or(grant.need.input),
-                output,
-            });
-            let more = real as f64 - grant.work as f64;
-            self.queue.correct(grant.class, &grant.tenant, more);
+        // Only what was in line has been charged to its tenant.
+        if grant.granted_at > ask.since {
+            let more = self.work_of(real) as f64 - ask.work as f64;
+            self.queue.correct(ask.class, &ask.tenant, more);
         }
         self.counts.settled += 1;
         self.next = self.next.min(at);
@@ -408,18 +366,6 @@ impl<T> LaneCore<T> {
         self.next = self.next.min(at);
     }
 
-    /// How long a request like this one would wait now; zero when it could go at once.
-    pub fn expected_wait(&mut self, demand: &Demand, now: Instant) -> Duration {
-        let at = self.epoch.nanos(now);
-        let need = self.need_of(demand);
-        if self.queue.is_empty() {
-            let ready = self.ready_at(at, need);
-            return Duration::from_nanos(ready.saturating_sub(at));
-        }
-        let after = self.forecast(demand.class, &demand.tenant, at);
-        Duration::from_nanos(after.saturating_sub(at))
-    }
-
     /// Whether a refused request may go after a wait: not in a lane that nothing was told of and
     /// that never answered anything.
     pub fn is_worth_waiting(&self) -> bool {
@@ -431,14 +377,23 @@ impl<T> LaneCore<T> {
         self.queue.len()
     }
 
-    fn need_of(&self, demand: &Demand) -> Need {
-        Need {
+    fn ask(&self, demand: &Demand, at: Nanos) -> Ask {
+        let need = Need {
             input: self.expect.input(demand.input_tokens),
             output: if demand.produces {
                 self.expect.output(&demand.tenant, demand.max_output_tokens)
             } else {
                 0
             },
+        };
+        Ask {
+            tenant: Arc::clone(&demand.tenant),
+            class: demand.class,
+            need,
+            estimate: demand.input_tokens,
+            work: self.work_of(need),
+            since: at,
+            attempt: 0,
         }
     }
 
@@ -495,22 +450,14 @@ impl<T> LaneCore<T> {
         at.saturating_sub(self.line_since) >= LASTING_LINE
     }
 
-    fn grant(&mut self, demand: &Demand, at: Nanos, probe: bool) -> Grant {
-        let need = self.need_of(demand);
+    fn grant(&mut self, ask: Ask, at: Nanos, probe: bool) -> Grant {
         let grant = Grant {
-            tenant: Arc::clone(&demand.tenant),
-            class: demand.class,
-            need,
-            estimate: demand.input_tokens,
-            work: self.work_of(need),
-            asked_at: at,
             granted_at: at,
-            rate: self.rate_of(need),
+            rate: self.rate_of(ask.need),
             counted: 0,
             counted_at: at,
-            attempt: 0,
             probe,
-            waited: false,
+            ask,
         };
         self.take(&grant, at);
         grant
@@ -520,7 +467,7 @@ impl<T> LaneCore<T> {
     fn take(&mut self, grant: &Grant, at: Nanos) {
         let waiting = !self.queue.is_empty() && self.line_lasts(at);
         for bound in &mut self.bounds {
-            bound.take(at, grant.need, grant.rate, waiting);
+            bound.take(at, grant.ask.need, grant.rate, waiting);
         }
         self.running.take();
         self.health.sent(at);
@@ -528,7 +475,7 @@ impl<T> LaneCore<T> {
             ramp.take(at);
         }
         self.counts
-            .granted(grant.class, at.saturating_sub(grant.asked_at));
+            .granted(grant.ask.class, at.saturating_sub(grant.ask.since));
     }
 
     /// It runs no longer.
@@ -544,163 +491,11 @@ impl<T> LaneCore<T> {
 
     /// The service did not count it, so neither do we.
     fn take_back(&mut self, grant: &Grant, at: Nanos) {
-        let counted = counted(grant, at);
+        let counted = signed(counted(grant, at));
         for bound in &mut self.bounds {
-            bound.give_back(at, grant.need);
-            if !bound.reserves_whole() {
-                bound.correct(at, -signed(counted), 0);
-            }
+            bound.give_back(at, grant.granted_at, grant.ask.need);
+            bound.correct_output(at, grant.counted_at, -counted);
         }
-    }
-
-    fn check_room(&mut self, demand: &Demand, need: Need, at: Nanos) -> Result<(), Refused> {
-        let after = self
-            .forecast(demand.class, &demand.tenant, at)
-            .saturating_sub(at);
-        let own = self.work_of(need);
-        let after = if self.queue.is_empty() {
-            self.ready_at(at, need).saturating_sub(at)
-        } else {
-            after.max(own.min(MILLISECOND))
-        };
-        let retry_after = Duration::from_nanos(after);
-        if self.queue.len() >= self.config.max_waiting {
-            self.counts.full += 1;
-            return Err(Refused::LineFull { retry_after });
-        }
-        if self.queue.tenant_len(&demand.tenant) >= self.config.max_waiting_per_tenant {
-            self.counts.full += 1;
-            return Err(Refused::TenantLineFull { retry_after });
-        }
-        if demand
-            .patience
-            .is_some_and(|patience| patience < retry_after)
-        {
-            self.counts.too_late += 1;
-            return Err(Refused::TooLate { retry_after });
-        }
-        Ok(())
-    }
-
-    /// When a request that joined now would go.
-    fn forecast(&mut self, class: Class, tenant: &str, at: Nanos) -> Nanos {
-        let work = self.queue.work_ahead(class, tenant);
-        let totals = self.queue.totals();
-        // The line's own mix tells how many requests and tokens that much work is.
-        let part = if totals.work > 0.0 {
-            work / totals.work
-        } else {
-            0.0
-        };
-        let requests = totals.waiting as f64 * part;
-        let tokens = totals.tokens * part;
-        let mut after = self.health.open_at(at).max(self.running.ready_at(at));
-        if let Some(ramp) = &self.ramp {
-            after = after.max(ramp.ready_after(at, requests));
-        }
-        for bound in &mut self.bounds {
-            let ahead = match bound.limit.measure {
-                Measure::Tokens => tokens,
-                _ => requests,
-            };
-            after = after.max(bound.ready_after(at, ahead));
-        }
-        // A line that stands still for a reason without a date is looked at again in a while.
-        if after == NEVER {
-            at + 60 * SECOND
-        } else {
-            after
-        }
-    }
-
-    fn build_bounds(&mut self) {
-        let reserve = self.config.reserve_tokens;
-        let mut running = None;
-        self.bounds.clear();
-        for limit in &self.config.limits {
-            if limit.measure == Measure::Running {
-                running = Some(running.map_or(limit.amount, |other: u64| other.min(limit.amount)));
-            } else {
-                self.bounds.push(Bound::new(*limit, reserve));
-            }
-        }
-        self.running.tell(running);
-        self.add_trackers();
-        let full = self.full_rate();
-        self.ramp = match self.config.ramp {
-            Some(profile) if full.is_finite() => Some(Ramp::new(profile, full)),
-            Some(_) => Some(Ramp::new(RampProfile::PROBING, full)),
-            None => None,
-        };
-    }
-
-    /// The service may enforce windows that nobody told of: they are counted from the start, so
-    /// that a refusal can be told from the count.
-    fn add_trackers(&mut self) {
-        for (measure, short) in [(Measure::Requests, 1), (Measure::Tokens, 6)] {
-            let periods: Vec<Duration> = self
-                .bounds
-                .iter()
-                .filter(|bound| bound.limit.measure == measure)
-                .map(|bound| bound.limit.period)
-                .collect();
-            let (short, long) = (Duration::from_secs(short), Duration::from_mins(1));
-            if !periods.iter().any(|period| *period <= short) {
-                self.bounds.push(Bound::tracker(measure, short));
-            }
-            if !periods.iter().any(|period| *period >= long) {
-                self.bounds.push(Bound::tracker(measure, long));
-            }
-        }
-    }
-
-    /// Requests per second that the limits allow.
-    fn full_rate(&self) -> f64 {
-        self.bounds
-            .iter()
-            .filter(|bound| bound.limit.measure == Measure::Requests && bound.cap().is_finite())
-            .map(|bound| bound.cap() / bound.limit.period.as_secs_f64().max(1e-3))
-            .fold(f64::INFINITY, f64::min)
-    }
-
-    fn refresh_ramp(&mut self) {
-        let full = self.full_rate();
-        if let Some(ramp) = &mut self.ramp {
-            ramp.set_full(full);
-        }
-    }
-
-    /// Replaces the limits, as when the quota API has answered. What was used stays counted where
-    /// measure, period and layer are the same, and what was learned stays in proportion.
-    pub fn set_limits(&mut self, limits: Vec<Limit>) {
-        if limits == self.config.limits {
-            return;
-        }
-        let old = std::mem::take(&mut self.bounds);
-        self.config.limits = limits;
-        let ramp = self.ramp.take();
-        self.build_bounds();
-        for bound in old {
-            let same = |new: &&mut Bound| {
-                (new.limit.measure, new.limit.period) == (bound.limit.measure, bound.limit.period)
-                    && (new.limit.layer == bound.limit.layer)
-            };
-            if let Some(new) = self.bounds.iter_mut().find(same) {
-                let limit = new.limit;
-                *new = bound;
-                new.limit = limit;
-                new.retell(limit);
-            }
-        }
-        if let (Some(old), Some(new)) = (ramp, &mut self.ramp) {
-            new.inherit(&old);
-        }
-        self.next = 0;
-    }
-
-    /// The lane's limits as they were told.
-    pub fn limits(&self) -> &[Limit] {
-        &self.config.limits
     }
 }
 
@@ -708,6 +503,11 @@ impl<T> LaneCore<T> {
 fn counted(grant: &Grant, at: Nanos) -> u64 {
     let flowed = grant.rate * at.saturating_sub(grant.counted_at) as f64;
     grant.counted.saturating_add(from_f64(flowed))
+}
+
+/// When the patience of a request ends that asked at `since`.
+fn deadline(since: Nanos, patience: Option<Duration>) -> Nanos {
+    patience.map_or(NEVER, |patience| since.saturating_add(nanos(patience)))
 }
 
 fn signed(tokens: u64) -> i64 {

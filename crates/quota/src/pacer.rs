@@ -134,12 +134,6 @@ impl fmt::Debug for Pacer {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.alarm.stop();
-    }
-}
-
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane")

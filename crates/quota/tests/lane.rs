@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bailian_quota::{
-    Admission, Class, Demand, Event, Grant, LaneConfig, LaneCore, Limit, Refused, Stop, Throttle,
-    Usage,
+    Admission, Class, Demand, Event, Grant, LaneConfig, LaneCore, LaneSnapshot, Limit, Refused,
+    Stop, Throttle, Usage,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -258,6 +258,111 @@ fn a_stopped_lane_says_why_and_tries_one_request_later() {
     assert!(lane.request(&demand, later, || 3).is_err(), "one at a time");
     lane.admitted(&probe);
     assert!(lane.request(&demand, later, || 4).is_ok());
+}
+
+#[test]
+fn a_full_lane_lets_patient_requests_wait_and_forecasts_from_how_long_answers_take() {
+    let start = Instant::now();
+    let mut lane = LaneCore::new(config(vec![Limit::running(2)]), start);
+    let demand = Demand::new("a", 10).patience(Some(25 * SECOND));
+    let first = granted(lane.request(&demand, start, || 0));
+    let _second = granted(lane.request(&demand, start, || 0));
+    let third = lane.request(&demand, start, || 3);
+    assert!(matches!(third, Ok(Admission::Queued(_))), "{third:?}");
+    lane.settle(&first, Usage::new(10, 10), start + 4 * SECOND);
+    let mut events = Vec::new();
+    lane.advance(start + 4 * SECOND, &mut events);
+    assert!(matches!(events[..], [Event::Granted(3, _)]));
+    // An answer takes four seconds and two run at once: one place every two seconds.
+    for _ in 0..9 {
+        let asked = lane.request(&demand, start + 4 * SECOND, || 4);
+        assert!(matches!(asked, Ok(Admission::Queued(_))), "{asked:?}");
+    }
+    let wait = lane.expected_wait(&demand, start + 4 * SECOND);
+    assert!((18 * SECOND..=22 * SECOND).contains(&wait), "{wait:?}");
+    let hurried = demand.clone().patience(Some(5 * SECOND));
+    let refused = lane
+        .request(&hurried, start + 4 * SECOND, || 5)
+        .unwrap_err();
+    assert_eq!(refused.retry_after(), Some(wait));
+}
+
+#[test]
+fn what_is_given_back_after_its_window_has_passed_frees_nobody_elses_place() {
+    let start = Instant::now();
+    let mut lane = LaneCore::new(config(vec![requests("2/1s").exactly()]), start);
+    let demand = Demand::new("a", 10);
+    let stale = granted(lane.request(&demand, start, || 0));
+    let later = start + 10 * SECOND;
+    for _ in 0..2 {
+        let _sent = granted(lane.request(&demand, later, || 0));
+    }
+    lane.give_back(&stale, later);
+    let third = lane.request(&demand, later, || 0);
+    assert!(matches!(third, Ok(Admission::Queued(_))), "{third:?}");
+}
+
+#[test]
+fn a_long_answer_that_cost_less_than_thought_frees_nobody_elses_tokens() {
+    let start = Instant::now();
+    let mut lane = LaneCore::new(config(vec![tokens("1000/1s").exactly()]), start);
+    let large = Demand::new("a", 900).without_output();
+    let stale = granted(lane.request(&large, start, || 0));
+    let later = start + 10 * SECOND;
+    let _sent = granted(lane.request(&large, later, || 0));
+    let before = lane.snapshot(later).limits[0].used;
+    lane.settle(&stale, Usage::new(100, 0), later);
+    assert_eq!(lane.snapshot(later).limits[0].used, before);
+}
+
+#[test]
+fn an_error_that_cost_nothing_teaches_nothing_of_what_answers_cost() {
+    let now = Instant::now();
+    let mut lane = LaneCore::new(config(vec![]), now);
+    let demand = Demand::new("a", 100);
+    for _ in 0..20 {
+        let grant = granted(lane.request(&demand, now, || 0));
+        lane.settle(&grant, Usage::new(100, 300), now + 3 * SECOND);
+    }
+    let before = lane.snapshot(now + 3 * SECOND);
+    for _ in 0..20 {
+        let grant = granted(lane.request(&demand, now + 4 * SECOND, || 0));
+        lane.settle(&grant, Usage::new(0, 0), now + 4 * SECOND);
+    }
+    let after = lane.snapshot(now + 4 * SECOND);
+    let factor = |snapshot: &LaneSnapshot| snapshot.input_factor.to_bits();
+    assert_eq!(factor(&before), factor(&after));
+    assert_eq!(before.answer_seconds, after.answer_seconds);
+}
+
+#[test]
+fn a_limit_that_is_withdrawn_no_longer_holds_anything_back() {
+    let now = Instant::now();
+    let mut lane = LaneCore::new(config(vec![requests("1/60s").exactly()]), now);
+    let demand = Demand::new("a", 10);
+    let _sent = granted(lane.request(&demand, now, || 0));
+    lane.set_limits(vec![requests("50/1s").exactly()]);
+    let second = lane.request(&demand, now, || 0);
+    assert!(matches!(second, Ok(Admission::Granted(_))), "{second:?}");
+}
+
+#[test]
+fn requests_that_were_under_way_at_a_refusal_do_not_cut_again() {
+    let now = Instant::now();
+    let mut lane = LaneCore::new(config(vec![requests("100/1s")]), now);
+    let demand = Demand::new("a", 10);
+    let sent: Vec<Grant> = (0..10)
+        .map(|_| granted(lane.request(&demand, now, || 0)))
+        .collect();
+    let mut allowed = Vec::new();
+    for grant in &sent {
+        lane.refuse(grant, &Throttle::Requests, None, now + SECOND / 100);
+        allowed.push(lane.snapshot(now + SECOND / 100).limits[0].allowed);
+        lane.give_back(grant, now + SECOND / 100);
+    }
+    assert!(allowed[0] < 100.0);
+    allowed.dedup();
+    assert_eq!(allowed.len(), 1, "{allowed:?}");
 }
 
 /// Twice as much is offered as an upstream with fixed windows allows; the lane was told `told`.

@@ -89,6 +89,29 @@ fn a_grant_that_nobody_took_is_given_back() {
 }
 
 #[test]
+fn a_grant_that_was_never_looked_at_counts_as_not_sent() {
+    let pacer = Pacer::new();
+    let lane = lane(
+        &pacer,
+        vec![Limit::requests(1, Duration::from_mins(1)).exactly()],
+    );
+    drop(lane.acquire(Demand::new("a", 1)));
+    assert_eq!(lane.snapshot().limits[0].used, 0);
+    assert!(lane.acquire(Demand::new("a", 1)).now_or_never().is_some());
+}
+
+#[test]
+fn a_lane_goes_on_after_its_pacer_was_dropped() {
+    let pacer = Pacer::new();
+    let lane = lane(&pacer, vec![Limit::requests(1, Duration::from_millis(30))]);
+    drop(pacer);
+    for _ in 0..2 {
+        let permit = block_on(lane.acquire(Demand::new("a", 1))).unwrap();
+        permit.settle(Usage::new(1, 1));
+    }
+}
+
+#[test]
 fn a_refused_request_goes_again_before_others() {
     let pacer = Pacer::new();
     let lane = lane(&pacer, vec![Limit::requests(10, Duration::from_millis(50))]);

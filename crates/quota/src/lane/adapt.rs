@@ -129,12 +129,8 @@ impl Adaptive {
         self.risen = true;
     }
 
-    /// The service refused a request that was sent at `sent_at`, with so much used before it.
-    /// Returns whether that was news: requests that were sent before the last cut are not.
-    pub(super) fn refused(&mut self, now: Nanos, sent_at: Nanos, used: u64) -> bool {
-        if self.cut_at.is_some_and(|cut| sent_at <= cut) {
-            return false;
-        }
+    /// The service refused a request, with so much used before it.
+    pub(super) fn refused(&mut self, now: Nanos, used: u64) {
         let used = used as f64;
         let before = self.cap;
         let questioned = self.cap > self.known || !self.cap.is_finite();
@@ -191,7 +187,6 @@ impl Adaptive {
         self.step = FIRST_STEP;
         self.rise_at = now.saturating_add(self.hold);
         self.cut_at = Some(now);
-        true
     }
 }
 
@@ -216,7 +211,7 @@ mod tests {
         }
         assert!(limit.cap() > 600.0, "{}", limit.cap());
         limit.used(600);
-        assert!(limit.refused(10 * SECOND, 10 * SECOND, 600));
+        limit.refused(10 * SECOND, 600);
         assert!((limit.cap() - 600.0).abs() < 1e-9);
         for second in 11..1_000 {
             limit.rise(second * SECOND, true);
@@ -231,15 +226,8 @@ mod tests {
     fn a_figure_that_is_twice_the_truth_falls_to_what_was_used() {
         let mut limit = Adaptive::new(Some(1_200), false);
         limit.used(600);
-        assert!(limit.refused(SECOND, SECOND, 600));
+        limit.refused(SECOND, 600);
         assert!((limit.cap() - 600.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn requests_that_were_under_way_at_a_cut_do_not_cut_again() {
-        let mut limit = Adaptive::new(Some(100), false);
-        assert!(limit.refused(SECOND, SECOND / 2, 50));
-        assert!(!limit.refused(SECOND + 1, SECOND / 2, 50));
     }
 
     #[test]
@@ -253,7 +241,8 @@ mod tests {
             second += 1;
             limit.rise(second * SECOND, true);
             if limit.cap() > 10.5 {
-                refusals += u32::from(limit.refused(second * SECOND, second * SECOND, 10));
+                limit.refused(second * SECOND, 10);
+                refusals += 1;
             }
         }
         assert!(refusals < 12, "{refusals}");

@@ -85,12 +85,26 @@ impl Bound {
         self.adaptive.cap()
     }
 
-    /// Takes a new figure for the same count.
-    pub(super) fn retell(&mut self, limit: Limit) {
-        self.limit = limit;
-        if limit.source != Source::Learned {
-            self.adaptive.tell(limit.amount as f64, limit.exact);
+    /// Whether another bound counts the same uses.
+    pub(super) fn counts_like(&self, other: &Self) -> bool {
+        let key = |limit: &Limit| (limit.measure, limit.period, limit.layer);
+        key(&self.limit) == key(&other.limit)
+    }
+
+    /// Goes on where another bound for the same count was. What was learned about a figure that
+    /// somebody told, or that nobody told, stays only where that is still so.
+    pub(super) fn inherit(&mut self, old: Self) {
+        let learned = |limit: &Limit| limit.source == Source::Learned;
+        if learned(&self.limit) == learned(&old.limit) {
+            self.adaptive = old.adaptive;
+            if !learned(&self.limit) {
+                let limit = &self.limit;
+                self.adaptive.tell(limit.amount as f64, limit.exact);
+            }
         }
+        self.window = old.window;
+        self.pace = old.pace;
+        (self.flow, self.flowed_at, self.rest) = (old.flow, old.flowed_at, old.rest);
         self.amount_changed();
     }
 
@@ -224,13 +238,10 @@ impl Bound {
     /// Takes what a request needs. `waiting` tells whether others wait behind it.
     pub(super) fn take(&mut self, now: Nanos, need: Need, rate: f64, waiting: bool) {
         self.flow_to(now);
-        match self.limit.measure {
-            Measure::Tokens if self.reserve_whole => self.window.add(now, need.tokens()),
-            Measure::Tokens => {
-                self.window.add(now, need.input);
-                self.flow += rate;
-            }
-            _ => self.window.add(now, 1),
+        let amount = self.at_start(need);
+        self.window.add(now, amount);
+        if self.limit.measure == Measure::Tokens && !self.reserve_whole {
+            self.flow += rate;
         }
         let used = self.window.used(now);
         self.adaptive.used(used);
@@ -240,21 +251,37 @@ impl Bound {
         }
     }
 
-    /// Corrects what is counted by so many tokens, for requests that cost more or less than
-    /// thought; `at_pace` also corrects the pace.
-    pub(super) fn correct(&mut self, now: Nanos, counted: i64, at_pace: i64) {
+    /// Corrects what was taken when a request went: it reserved `need` and cost `real`.
+    pub(super) fn correct_start(&mut self, now: Nanos, taken_at: Nanos, need: Need, real: Need) {
         if self.limit.measure != Measure::Tokens {
             return;
         }
-        self.flow_to(now);
-        if counted >= 0 {
-            self.window.add(now, counted.unsigned_abs());
-        } else {
-            self.window.remove(now, counted.unsigned_abs());
+        let (was, is) = (self.at_start(need), self.at_start(real));
+        if was > is {
+            self.window.take_back(now, taken_at, was - is);
+        } else if taken_at.saturating_add(self.window.period()) > now {
+            self.window.add(now, is - was);
         }
         if self.adaptive.is_limited() {
-            self.pace
-                .correct(at_pace as f64 * self.nanos_each() / PACE_MARGIN);
+            let more = real.tokens() as f64 - need.tokens() as f64;
+            self.pace.correct(more * self.nanos_each() / PACE_MARGIN);
+        }
+    }
+
+    /// Corrects the output that was counted since an instant by so many tokens. Of an answer that
+    /// is longer than the window, the window sees a part only.
+    pub(super) fn correct_output(&mut self, now: Nanos, since: Nanos, more: i64) {
+        if self.limit.measure != Measure::Tokens || self.reserve_whole || more == 0 {
+            return;
+        }
+        self.flow_to(now);
+        let lasted = now.saturating_sub(since).max(1) as f64;
+        let part = (self.window.period() as f64 / lasted).min(1.0);
+        let amount = from_f64(more.unsigned_abs() as f64 * part);
+        if more > 0 {
+            self.window.add(now, amount);
+        } else {
+            self.window.take_back_since(now, since, amount);
         }
     }
 
@@ -267,19 +294,21 @@ impl Bound {
     }
 
     /// Gives back a request that the service did not count.
-    pub(super) fn give_back(&mut self, now: Nanos, need: Need) {
-        match self.limit.measure {
-            Measure::Tokens if self.reserve_whole => self.window.remove(now, need.tokens()),
-            Measure::Tokens => self.window.remove(now, need.input),
-            _ => self.window.remove(now, 1),
-        }
+    pub(super) fn give_back(&mut self, now: Nanos, taken_at: Nanos, need: Need) {
+        let amount = self.at_start(need);
+        self.window.take_back(now, taken_at, amount);
         if self.adaptive.is_limited() {
             let cost = self.pace_cost(self.amount_of(need));
             self.pace.correct(-(cost as f64));
         }
     }
 
-    pub(super) fn reserves_whole(&self) -> bool {
-        self.reserve_whole && self.limit.measure == Measure::Tokens
+    /// What is counted in the moment in which a request goes.
+    fn at_start(&self, need: Need) -> u64 {
+        match self.limit.measure {
+            Measure::Tokens if self.reserve_whole => need.tokens(),
+            Measure::Tokens => need.input,
+            _ => 1,
+        }
     }
 }

@@ -107,15 +107,15 @@ struct Stopped {
 }
 
 impl Health {
-    /// `Ok(None)` while the lane goes, `Ok(Some(true))` when this request is the one that tries
-    /// whether a stopped lane goes again.
-    pub(super) fn refuse_or_probe(&mut self, at: Nanos) -> Result<Option<bool>, Refused> {
+    /// Refuses while the lane is stopped; `true` when this request is the one that tries whether it
+    /// goes again.
+    pub(super) fn refuse_or_probe(&mut self, at: Nanos) -> Result<bool, Refused> {
         let Some(stop) = &mut self.stop else {
-            return Ok(None);
+            return Ok(false);
         };
         if at >= stop.probe_at && !stop.probing {
             stop.probing = true;
-            return Ok(Some(true));
+            return Ok(true);
         }
         Err(self.refusal(at))
     }
@@ -228,11 +228,16 @@ impl<T> LaneCore<T> {
             mean => (mean * 7 + took) / 8,
         };
         self.counts.throttled(throttle);
-        if !matches!(throttle, Throttle::Exhausted(_)) && !self.is_worth_waiting() {
-            // A lane that never answered has no rate to find: its refusals are passed on.
-            return;
-        }
+        // A lane that never answered has no rate to find: its refusals are passed on. And requests
+        // that were under way when the lane was paused last teach nothing new.
+        let is_news = self
+            .health
+            .refused_at
+            .is_none_or(|last| grant.granted_at > last);
+        let is_lesson = is_news && self.is_worth_waiting();
         match throttle {
+            Throttle::Exhausted(reason) => self.health.stop_for(reason, at),
+            _ if !is_lesson => {}
             Throttle::Requests => self.refuse_window(Measure::Requests, grant, hint, at),
             Throttle::Tokens => self.refuse_window(Measure::Tokens, grant, hint, at),
             Throttle::Burst => {
@@ -242,38 +247,24 @@ impl<T> LaneCore<T> {
                     .filter(|bound| bound.limit.measure == Measure::Requests)
                     .min_by_key(|bound| bound.limit.period)
                     .map_or(1, |bound| bound.used(at));
-                if self.is_news(grant) {
-                    if let Some(ramp) = &mut self.ramp {
-                        ramp.refuse(at, sent as f64);
-                    }
-                    self.health.pause(at, SECOND, hint);
+                if let Some(ramp) = &mut self.ramp {
+                    ramp.refuse(at, sent as f64);
                 }
+                self.health.pause(at, SECOND, hint);
             }
             Throttle::Concurrency => {
-                self.running.refused(at, grant.granted_at);
-                if self.is_news(grant) {
-                    self.health.pause(at, SECOND / 2, hint);
-                }
+                self.running.refused(at);
+                self.health.pause(at, SECOND / 2, hint);
             }
             Throttle::Capacity => {
-                self.running.refused(at, grant.granted_at);
-                if self.is_news(grant) {
-                    // Other programs were refused in the same moment; they should not come back in
-                    // the same moment. The arrival's nanoseconds are as good as a random number.
-                    let jitter = at % (SECOND / 2);
-                    self.health.pause(at, SECOND / 2 + jitter, hint);
-                }
+                self.running.refused(at);
+                // Other programs were refused in the same moment; they should not come back in
+                // the same moment. The arrival's nanoseconds are as good as a random number.
+                let jitter = at % (SECOND / 2);
+                self.health.pause(at, SECOND / 2 + jitter, hint);
             }
-            Throttle::Exhausted(reason) => self.health.stop_for(reason, at),
         }
         self.next = self.next.min(at);
-    }
-
-    /// Whether a refused request was sent after the last pause began.
-    fn is_news(&self, grant: &Grant) -> bool {
-        self.health
-            .refused_at
-            .is_none_or(|last| grant.granted_at > last)
     }
 
     fn refuse_window(
@@ -283,11 +274,8 @@ impl<T> LaneCore<T> {
         hint: Option<Duration>,
         at: Nanos,
     ) {
-        if !self.is_news(grant) {
-            return;
-        }
         let own = match measure {
-            Measure::Tokens => grant.need.input,
+            Measure::Tokens => grant.ask.need.input,
             _ => 1,
         };
         let Some(blamed) = self.blame(measure, own, at) else {
@@ -301,7 +289,7 @@ impl<T> LaneCore<T> {
         if !bound.adaptive.is_limited() {
             bound.limit.amount = used.max(1);
         }
-        bound.adaptive.refused(at, grant.granted_at, used);
+        bound.adaptive.refused(at, used);
         bound.amount_changed();
         // Where the count explains the refusal, the window itself holds back what must wait.
         let explained = used as f64 >= 0.9 * bound.cap();

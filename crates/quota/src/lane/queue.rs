@@ -17,7 +17,7 @@ use self::arena::Arena;
 pub use self::arena::WaiterId;
 use self::flow::Flow;
 use self::speed::Speed;
-use super::bound::Need;
+use super::Ask;
 use crate::class::{CLASSES, Class};
 use crate::time::{NEVER, Nanos};
 
@@ -31,36 +31,11 @@ const MOST_OWED: f64 = 10e9;
 #[derive(Debug)]
 pub(super) struct Waiter<T> {
     pub(super) payload: T,
-    pub(super) tenant: Arc<str>,
-    pub(super) class: Class,
-    pub(super) need: Need,
-    /// The caller's own estimate of the input, before the lane's correction.
-    pub(super) estimate: u64,
-    /// Nanoseconds of the lane's time.
-    pub(super) work: Nanos,
-    pub(super) since: Nanos,
-    pub(super) deadline: Nanos,
-    pub(super) attempt: u32,
+    pub(super) ask: Ask,
+    deadline: Nanos,
     flow: u32,
     /// Where it stands in its flow.
     place: i64,
-}
-
-/// Who asks, and how much the request weighs.
-#[derive(Debug)]
-pub(super) struct Arrival<T> {
-    pub(super) payload: T,
-    pub(super) tenant: Arc<str>,
-    pub(super) weight: u32,
-    pub(super) class: Class,
-    pub(super) need: Need,
-    pub(super) estimate: u64,
-    pub(super) work: Nanos,
-    pub(super) since: Nanos,
-    pub(super) deadline: Nanos,
-    pub(super) attempt: u32,
-    /// Was in line before, and goes to the front of its tenant's.
-    pub(super) front: bool,
 }
 
 #[derive(Debug)]
@@ -162,34 +137,28 @@ impl<T> FairQueue<T> {
         self.waiters.get(id)
     }
 
-    /// Puts a request in line.
-    pub(super) fn push(&mut self, arrival: Arrival<T>) -> WaiterId {
-        let index = arrival.class.index();
-        let flow_id = self.flow_of(arrival.class, &arrival.tenant, arrival.weight);
+    /// Puts a request in line: at the end of its tenant's, or at the front if it was sent before.
+    pub(super) fn push(&mut self, ask: Ask, payload: T, weight: u32, deadline: Nanos) -> WaiterId {
+        let (index, work, tokens) = (ask.class.index(), ask.work, ask.need.tokens());
+        let flow_id = self.flow_of(ask.class, &ask.tenant, weight);
         let place = self
             .flows
             .get(flow_id as usize)
-            .map_or(0, |flow| flow.place(arrival.front));
+            .map_or(0, |flow| flow.place(ask.attempt > 0));
         let id = self.waiters.insert(Waiter {
-            payload: arrival.payload,
-            tenant: arrival.tenant,
-            class: arrival.class,
-            need: arrival.need,
-            estimate: arrival.estimate,
-            work: arrival.work,
-            since: arrival.since,
-            deadline: arrival.deadline,
-            attempt: arrival.attempt,
+            payload,
+            ask,
+            deadline,
             flow: flow_id,
             place,
         });
-        if arrival.deadline != NEVER {
-            self.deadlines.insert((arrival.deadline, id));
+        if deadline != NEVER {
+            self.deadlines.insert((deadline, id));
         }
         let class = &mut self.classes[index];
         class.waiting += 1;
-        class.work += arrival.work as f64;
-        class.tokens += arrival.need.tokens() as f64;
+        class.work += work as f64;
+        class.tokens += tokens as f64;
         if let Some(flow) = self.flows.get_mut(flow_id as usize) {
             if flow.is_empty() {
                 // Credit for what it did not use is not saved up; debt for what it did stays.
@@ -197,7 +166,7 @@ impl<T> FairQueue<T> {
                 class.order.insert((flow.tag, flow_id));
                 class.weight += u64::from(flow.weight);
             }
-            flow.push(place, id, arrival.work);
+            flow.push(place, id, work);
         }
         id
     }
@@ -213,7 +182,7 @@ impl<T> FairQueue<T> {
                 continue;
             };
             highest = Some(id);
-            let work = self.waiters.get(id).map_or(0.0, |w| w.work as f64);
+            let work = self.waiters.get(id).map_or(0.0, |w| w.ask.work as f64);
             if index > 0 && class.owed >= work {
                 return Some(id);
             }
@@ -224,7 +193,7 @@ impl<T> FairQueue<T> {
     /// Takes a request out of the line because it goes.
     pub(super) fn take(&mut self, id: WaiterId, now: Nanos) -> Option<Waiter<T>> {
         let waiter = self.waiters.get(id)?;
-        let (index, work) = (waiter.class.index(), waiter.work);
+        let (index, work) = (waiter.ask.class.index(), waiter.ask.work);
         // Lower classes that wait are owed their floor of what others take.
         for (other, class) in self.classes.iter_mut().enumerate() {
             if other == index {
@@ -257,7 +226,7 @@ impl<T> FairQueue<T> {
 
     /// Takes a request out of the line because it is given up.
     pub(super) fn cancel(&mut self, id: WaiterId) -> Option<Waiter<T>> {
-        let index = self.waiters.get(id)?.class.index();
+        let index = self.waiters.get(id)?.ask.class.index();
         let waiter = self.unlink(id);
         self.rest(index);
         waiter
@@ -354,12 +323,12 @@ impl<T> FairQueue<T> {
         if waiter.deadline != NEVER {
             self.deadlines.remove(&(waiter.deadline, id));
         }
-        let class = &mut self.classes[waiter.class.index()];
+        let class = &mut self.classes[waiter.ask.class.index()];
         class.waiting -= 1;
-        class.work = (class.work - waiter.work as f64).max(0.0);
-        class.tokens = (class.tokens - waiter.need.tokens() as f64).max(0.0);
+        class.work = (class.work - waiter.ask.work as f64).max(0.0);
+        class.tokens = (class.tokens - waiter.ask.need.tokens() as f64).max(0.0);
         if let Some(flow) = self.flows.get_mut(waiter.flow as usize) {
-            flow.remove(waiter.place, waiter.work);
+            flow.remove(waiter.place, waiter.ask.work);
             if flow.is_empty() {
                 class.order.remove(&(flow.tag, waiter.flow));
                 class.weight -= u64::from(flow.weight);

@@ -1,6 +1,6 @@
 //! How many requests or tasks of a lane have not ended, and how many may.
 
-use crate::time::{NEVER, Nanos, SECOND};
+use crate::time::{NEVER, Nanos, SECOND, from_f64};
 
 /// What a refusal for concurrency leaves of the requests that ran.
 const CUT: f64 = 0.7;
@@ -12,7 +12,6 @@ pub(super) struct Running {
     /// Learned from refusals.
     cap: f64,
     rise_at: Nanos,
-    cut_at: Option<Nanos>,
 }
 
 impl Running {
@@ -22,7 +21,6 @@ impl Running {
             told: None,
             cap: f64::INFINITY,
             rise_at: 0,
-            cut_at: None,
         }
     }
 
@@ -48,6 +46,18 @@ impl Running {
         }
     }
 
+    /// When a request may go that comes after so many others, by how long answers take. While
+    /// nobody knows that, waiting is not ruled out.
+    pub(super) fn ready_after(&self, at: Nanos, ahead: f64, answer: Option<Nanos>) -> Nanos {
+        let missing = ahead + 1.0 - (self.cap() - self.now as f64);
+        match answer {
+            Some(answer) if missing > 0.0 => {
+                at.saturating_add(from_f64(missing / self.cap() * answer as f64))
+            }
+            _ => at,
+        }
+    }
+
     pub(super) fn take(&mut self) {
         self.now += 1;
     }
@@ -56,14 +66,10 @@ impl Running {
         self.now = self.now.saturating_sub(1);
     }
 
-    /// Too many ran. Requests that were sent before the last cut are no news.
-    pub(super) fn refused(&mut self, at: Nanos, sent_at: Nanos) {
-        if self.cut_at.is_some_and(|cut| sent_at <= cut) {
-            return;
-        }
+    /// Too many ran.
+    pub(super) fn refused(&mut self, at: Nanos) {
         let ran = self.now.saturating_sub(1) as f64;
         self.cap = (ran.min(self.cap()) * CUT).floor().max(1.0);
-        self.cut_at = Some(at);
         self.rise_at = at.saturating_add(5 * SECOND);
     }
 

@@ -78,18 +78,31 @@ impl Window {
         later.map(|entry| entry.amount).sum()
     }
 
-    /// Takes back what turned out not to be used, latest first. What has left the window is gone.
-    pub(super) fn remove(&mut self, now: Nanos, mut amount: u64) {
+    /// Takes back what was added at an instant and turned out not to be used. What has left the
+    /// window is gone: then nothing is taken back, since all that is left belongs to others.
+    pub(super) fn take_back(&mut self, now: Nanos, added_at: Nanos, amount: u64) {
         self.used(now);
-        while amount > 0
-            && let Some(entry) = self.entries.back_mut()
+        let index = self.entries.partition_point(|entry| entry.last < added_at);
+        if let Some(entry) = self.entries.get_mut(index)
+            && entry.first <= added_at
         {
             let taken = entry.amount.min(amount);
             entry.amount -= taken;
             self.used -= taken;
+        }
+    }
+
+    /// Takes back what was added bit by bit since an instant, latest first.
+    pub(super) fn take_back_since(&mut self, now: Nanos, since: Nanos, mut amount: u64) {
+        self.used(now);
+        let later = self.entries.iter_mut().rev();
+        for entry in later.take_while(|entry| entry.last >= since) {
+            let taken = entry.amount.min(amount);
+            entry.amount -= taken;
+            self.used -= taken;
             amount -= taken;
-            if entry.amount == 0 {
-                self.entries.pop_back();
+            if amount == 0 {
+                break;
             }
         }
     }
@@ -129,13 +142,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_is_taken_back_latest_first() {
+    fn what_was_not_used_is_taken_back_where_it_was_added() {
         let mut window = Window::new(1_000_000);
         window.add(0, 3);
         window.add(500_000, 3);
-        window.remove(500_001, 4);
-        assert_eq!(window.used(500_001), 2);
-        assert_eq!(window.used(1_000_000), 0);
+        window.take_back(500_001, 0, 2);
+        assert_eq!(window.used(500_001), 4);
+        assert_eq!(window.used(1_000_000), 3);
+        window.take_back(1_000_000, 0, 1);
+        assert_eq!(window.used(1_000_000), 3);
+    }
+
+    #[test]
+    fn what_came_bit_by_bit_is_taken_back_latest_first_and_from_nobody_before() {
+        let mut window = Window::new(1_000_000);
+        window.add(0, 3);
+        window.add(400_000, 2);
+        window.add(500_000, 2);
+        window.take_back_since(500_001, 400_000, 9);
+        assert_eq!(window.used(500_001), 3);
     }
 
     proptest! {

@@ -9,7 +9,10 @@ use parking_lot::{Condvar, Mutex};
 use super::{Lane, Shared};
 use crate::clock::Clock;
 
-pub(super) struct Alarm {
+/// Stops the thread when nobody has a lane any more.
+pub(super) struct Alarm(Arc<Inner>);
+
+struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     clock: Arc<dyn Clock>,
@@ -26,21 +29,18 @@ struct State {
 
 impl Alarm {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
+        Self(Arc::new(Inner {
             state: Mutex::default(),
             changed: Condvar::new(),
             clock,
-        }
+        }))
     }
 
     /// Looks at a lane at that time, and not later. An earlier look stays: the lane will say then
     /// when it wants the next.
-    pub(super) fn set(self: &Arc<Self>, at: Instant, lane: &Lane) {
+    pub(super) fn set(&self, at: Instant, lane: &Lane) {
         let key = Arc::as_ptr(&lane.shared).cast::<()>() as usize;
-        let mut state = self.state.lock();
-        if state.stopped {
-            return;
-        }
+        let mut state = self.0.state.lock();
         match state.by_lane.get(&key).copied() {
             Some(set) if set <= at => return,
             Some(set) => {
@@ -53,22 +53,26 @@ impl Alarm {
         state.due.insert((at, key), Arc::downgrade(&lane.shared));
         if !state.started {
             state.started = true;
-            let alarm = Arc::clone(self);
+            let alarm = Arc::clone(&self.0);
             let spawned = std::thread::Builder::new()
                 .name("bailian-pacer".to_owned())
                 .spawn(move || alarm.run());
             // Without the thread, lines still move whenever a request comes or ends.
             state.started = spawned.is_ok();
         } else if first.is_none_or(|first| at < first) {
-            self.changed.notify_one();
+            self.0.changed.notify_one();
         }
     }
+}
 
-    pub(super) fn stop(&self) {
-        self.state.lock().stopped = true;
-        self.changed.notify_one();
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.0.state.lock().stopped = true;
+        self.0.changed.notify_one();
     }
+}
 
+impl Inner {
     fn run(&self) {
         let mut state = self.state.lock();
         while !state.stopped {

@@ -152,6 +152,16 @@ impl Future for Wait {
     }
 }
 
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let State::Ready(result) = &mut self.state
+            && let Some(Ok(permit)) = result.take()
+        {
+            permit.give_back();
+        }
+    }
+}
+
 impl Drop for Queued {
     fn drop(&mut self) {
         if self.done {

@@ -1,0 +1,94 @@
+//! A lane's limits: from what was told to what is counted.
+
+use std::time::Duration;
+
+use super::LaneCore;
+use super::bound::Bound;
+use super::ramp::{Ramp, RampProfile};
+use crate::limit::{Limit, Measure};
+
+impl<T> LaneCore<T> {
+    pub(super) fn build_bounds(&mut self) {
+        let reserve = self.config.reserve_tokens;
+        let mut running = None;
+        self.bounds.clear();
+        for limit in &self.config.limits {
+            if limit.measure == Measure::Running {
+                running = Some(running.map_or(limit.amount, |other: u64| other.min(limit.amount)));
+            } else {
+                self.bounds.push(Bound::new(*limit, reserve));
+            }
+        }
+        self.running.tell(running);
+        self.add_trackers();
+        let full = self.full_rate();
+        self.ramp = match self.config.ramp {
+            Some(profile) if full.is_finite() => Some(Ramp::new(profile, full)),
+            Some(_) => Some(Ramp::new(RampProfile::PROBING, full)),
+            None => None,
+        };
+    }
+
+    /// The service may enforce windows that nobody told of: they are counted from the start, so
+    /// that a refusal can be told from the count.
+    fn add_trackers(&mut self) {
+        for (measure, short) in [(Measure::Requests, 1), (Measure::Tokens, 6)] {
+            let periods: Vec<Duration> = self
+                .bounds
+                .iter()
+                .filter(|bound| bound.limit.measure == measure)
+                .map(|bound| bound.limit.period)
+                .collect();
+            let (short, long) = (Duration::from_secs(short), Duration::from_mins(1));
+            if !periods.iter().any(|period| *period <= short) {
+                self.bounds.push(Bound::tracker(measure, short));
+            }
+            if !periods.iter().any(|period| *period >= long) {
+                self.bounds.push(Bound::tracker(measure, long));
+            }
+        }
+    }
+
+    /// Requests per second that the limits allow.
+    fn full_rate(&self) -> f64 {
+        self.bounds
+            .iter()
+            .filter(|bound| bound.limit.measure == Measure::Requests && bound.cap().is_finite())
+            .map(|bound| bound.cap() / bound.limit.period.as_secs_f64().max(1e-3))
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    pub(super) fn refresh_ramp(&mut self) {
+        let full = self.full_rate();
+        if let Some(ramp) = &mut self.ramp {
+            ramp.set_full(full);
+        }
+    }
+
+    /// Replaces the limits, as when the quota API has answered. What was used stays counted where
+    /// measure, period and layer are the same, and what was learned stays in proportion.
+    pub fn set_limits(&mut self, limits: Vec<Limit>) {
+        if limits == self.config.limits {
+            return;
+        }
+        let old = std::mem::take(&mut self.bounds);
+        self.config.limits = limits;
+        let ramp = self.ramp.take();
+        self.build_bounds();
+        for bound in old {
+            let new = self.bounds.iter_mut().find(|new| new.counts_like(&bound));
+            if let Some(new) = new {
+                new.inherit(bound);
+            }
+        }
+        if let (Some(old), Some(new)) = (ramp, &mut self.ramp) {
+            new.inherit(&old);
+        }
+        self.next = 0;
+    }
+
+    /// The lane's limits as they were told.
+    pub fn limits(&self) -> &[Limit] {
+        &self.config.limits
+    }
+}

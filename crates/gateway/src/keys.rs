@@ -16,7 +16,7 @@ pub struct VirtualKey {
     /// The key's name in the configuration, for logs and records.
     pub name: String,
     /// The tenant that owns the key.
-    pub tenant: String,
+    pub tenant: Arc<str>,
     /// How urgent its requests are; a caller may only lower it.
     pub priority: Class,
     /// The tenant's share beside others of the same priority.
@@ -25,7 +25,7 @@ pub struct VirtualKey {
 
 impl VirtualKey {
     /// Names a key and its tenant.
-    pub fn new(name: impl Into<String>, tenant: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<String>, tenant: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
             tenant: tenant.into(),
@@ -139,7 +139,7 @@ mod tests {
     fn a_key_opens_for_its_owner_only() {
         let keys = store();
         assert_eq!(
-            keys.authenticate(b"sk-bl-alpha-0001").unwrap().tenant,
+            &*keys.authenticate(b"sk-bl-alpha-0001").unwrap().tenant,
             "team-a"
         );
         assert_eq!(keys.authenticate(b"sk-bl-beta-0002").unwrap().name, "beta");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bailian_quota::{Class, Demand, Lane, LaneConfig, Pacer, RampProfile, Stop, Throttle};
+use bailian_quota::{Class, Demand, Lane, LaneConfig, Pacer, Stop, Throttle};
 use bailian_wire::error::{ApiError, ErrorClass};
 use http::HeaderMap;
 
@@ -19,11 +19,10 @@ const MAX_WAIT: &str = "x-bailian-max-wait";
 /// The most input tokens that a body is taken for: no model reads more.
 const MOST_INPUT: u64 = 1_000_000;
 
-/// All lanes of the gateway.
+/// All lanes of the account.
 #[derive(Debug)]
 pub(crate) struct Pacing {
     pacer: Pacer,
-    account: String,
     rules: Vec<LaneRule>,
     config: PacingConfig,
 }
@@ -42,7 +41,6 @@ impl Pacing {
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
         Self {
             pacer: Pacer::with_clock(Arc::new(PacerClock(clock))),
-            account: config.account.name.clone(),
             rules: config.account.limits.clone(),
             config: config.pacing,
         }
@@ -51,20 +49,12 @@ impl Pacing {
     /// The lane of a model. Without limits in the configuration it sends what it gets, until
     /// upstream refuses something.
     pub(crate) fn lane(&self, model: &str) -> Lane {
-        let name = format!("{}/{model}", self.account);
-        self.pacer.lane(&name, || {
+        self.pacer.lane(model, || {
             let rule = self
                 .rules
                 .iter()
                 .find(|rule| rule.model == model || rule.model == "*");
-            let mut lane = rule.map_or_else(
-                || {
-                    let mut open = LaneConfig::new(Vec::new());
-                    open.ramp = Some(RampProfile::PROBING);
-                    open
-                },
-                |rule| rule.lane.clone(),
-            );
+            let mut lane = rule.map_or_else(LaneConfig::default, |rule| rule.lane.clone());
             lane.max_waiting = self.config.max_waiting;
             lane.max_waiting_per_tenant = self.config.max_waiting_per_tenant;
             lane
@@ -84,7 +74,7 @@ impl Pacing {
         let class = asked.map_or(owner.priority, |class| owner.priority.lowered_to(class));
         let patience = text(MAX_WAIT).and_then(parse_wait);
         let patience = patience.map_or(self.config.max_wait, |wait| wait.min(self.config.max_wait));
-        Demand::new(owner.tenant.as_str(), estimate(body))
+        Demand::new(Arc::clone(&owner.tenant), estimate(body))
             .weight(owner.weight)
             .class(class)
             .max_output_tokens(max_output)

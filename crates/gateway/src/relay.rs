@@ -1,6 +1,6 @@
 //! A chat request's way through the gateway, one step a module.
 //!
-//! authenticate → read → attempt → relay, tapping usage. [`handle`] is the way as a whole.
+//! authenticate → read → wait for a permit → attempt → relay, tapping usage. [`handle`] is the way as a whole.
 
 mod answer;
 mod body;
@@ -110,12 +110,11 @@ async fn exchange(
     let demand = state
         .pacing
         .demand(owner, &head.headers, &bytes, max_output);
-    let model = model.to_owned();
-    let mut wait = state.pacing.lane(&model).acquire(demand);
+    let mut wait = state.pacing.lane(model).acquire(demand);
     loop {
-        let permit = wait
-            .await
-            .map_err(|refused| Refusal::paced(&refused, &model))?;
+        let permit = wait.await.map_err(|refused| {
+            Refusal::paced(&refused, record.model.as_deref().unwrap_or_default())
+        })?;
         let attempt = permit.attempt();
         record.queued = permit.waited();
         record.permit = Some(permit);
@@ -138,7 +137,11 @@ async fn exchange(
             return Ok(answer);
         }
         let (answer, error) = answer::look_at_error(answer, record.idle_limit()).await;
-        let (Some(permit), Some(throttle)) = (record.permit.take(), throttle_of(&error)) else {
+        // An error about the request itself is settled with the record, at no cost.
+        let Some(throttle) = throttle_of(&error) else {
+            return Ok(answer);
+        };
+        let Some(permit) = record.permit.take() else {
             return Ok(answer);
         };
         let hint = headers::retry_after(answer.headers());
@@ -152,7 +155,7 @@ async fn exchange(
         }
         tracing::info!(
             request_id = record.request_id.as_str(),
-            model,
+            model = record.model.as_deref(),
             reason = throttle.as_str(),
             attempt,
             "upstream throttled a request; it goes back in line"

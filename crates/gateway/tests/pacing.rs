@@ -116,3 +116,43 @@ async fn a_wait_that_the_caller_would_not_bear_is_refused_at_once_with_the_time(
     let (_, _, body) = read_json(refused).await;
     assert_eq!(body["error"]["code"], "limit_requests");
 }
+
+#[tokio::test]
+async fn errors_of_upstream_use_up_no_tokens() {
+    let limits = "[[accounts.limits]]
+        model = \"*\"
+        tokens = [\"2000/60s\"]
+        exact = true
+        ramp = false";
+    let (_simulator, gateway) = pair(limits).await;
+    let long = "长".repeat(3_000);
+    let wrong = json!({
+        "model": "qwen-plus",
+        "temperature": 9,
+        "messages": [{ "role": "user", "content": long }],
+    });
+    for _ in 0..3 {
+        let answer = send(gateway.address, post(OPENAI, wrong.to_string())).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    }
+    let answer = send(gateway.address, post(OPENAI, question(1))).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["x-bailian-queue-ms"], "0");
+}
+
+#[tokio::test]
+async fn more_than_may_run_at_once_waits_for_one_to_end() {
+    let limits = "[[accounts.limits]]
+        model = \"*\"
+        running = 2
+        ramp = false";
+    let (simulator, gateway) = pair(limits).await;
+    let asked = (0..12).map(|n| send(gateway.address, post(OPENAI, question(n))));
+    let answers = join_all(asked).await;
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.status() == StatusCode::OK)
+    );
+    assert_eq!(simulator.journal().len(), 12);
+}

@@ -297,6 +297,10 @@ fn resolve_keys(
             Ok(secret) => {
                 let tenant = key.tenant.unwrap_or_else(|| key.name.clone());
                 let mut owner = VirtualKey::new(key.name, tenant).weight(key.weight.unwrap_or(1));
+                if key.weight == Some(0) {
+                    let problem = "is 0, which is no share; the default is 1";
+                    problems.push(Problem::new(format!("keys[{index}].weight"), problem));
+                }
                 if let Some(text) = &key.priority {
                     match Class::parse(text) {
                         Some(class) => owner = owner.priority(class),

@@ -48,8 +48,8 @@ fn a_whole_file_is_read() {
         config.account.openai_root,
         "http://127.0.0.1:9000/compatible-mode/v1"
     );
-    assert_eq!(config.keys[0].owner.tenant, "team-web");
-    assert_eq!(config.keys[1].owner.tenant, "batch");
+    assert_eq!(&*config.keys[0].owner.tenant, "team-web");
+    assert_eq!(&*config.keys[1].owner.tenant, "batch");
     let store = crate::keys::KeyStore::authenticate(&*config.key_store(), b"web-key-0001");
     assert_eq!(store.unwrap().name, "web");
 }
@@ -165,5 +165,62 @@ fn debug_output_of_a_configuration_shows_no_secret() {
     assert!(
         !shown.contains("sk-upstream") && !shown.contains("web-key-0001"),
         "{shown}"
+    );
+}
+
+#[test]
+fn the_books_limits_are_read_as_they_stand_there() {
+    let book = include_str!("../../../../docs/gateway.md");
+    let example = book.split("```toml").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let text = GOOD.replacen("[[keys]]", &format!("{example}\n[[keys]]"), 1);
+    let config = parse(&text).unwrap();
+    let rule = &config.account.limits[0];
+    assert_eq!(rule.model, "qwen-plus");
+    let limits: Vec<String> = rule.lane.limits.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        limits,
+        [
+            "600 requests per 60 s",
+            "20 requests per 1 s",
+            "1000000 tokens per 60 s",
+            "50 running"
+        ]
+    );
+    assert!(rule.lane.ramp.is_some() && rule.lane.limits.iter().all(|limit| !limit.exact));
+}
+
+#[test]
+fn limits_that_cannot_be_kept_stop_the_start_with_their_places() {
+    let limits = r#"
+        [pacing]
+        max_wait = "soon"
+        [[accounts]]
+        api_keys = ["env:UP"]
+        [[accounts.limits]]
+        model = "qwen-plus"
+        requests = ["600"]
+        tokens = ["0/60s"]
+        running = 0
+        [[keys]]
+        name = "web"
+        key = "env:WEB"
+        priority = "urgent"
+        weight = 0
+    "#;
+    let Err(ConfigError::Invalid(problems)) = parse(limits) else {
+        panic!("it was read");
+    };
+    let places: Vec<&str> = problems.iter().map(|p| p.place.as_str()).collect();
+    assert_eq!(
+        places,
+        [
+            "pacing.max_wait",
+            "accounts[0].limits[0].requests",
+            "accounts[0].limits[0].tokens",
+            "accounts[0].limits[0].running",
+            "keys[0].weight",
+            "keys[0].priority",
+        ]
     );
 }

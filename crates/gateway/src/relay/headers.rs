@@ -126,8 +126,11 @@ pub(crate) fn stamp(headers: &mut HeaderMap, request_id: RequestId) {
 
 /// How long the request waited for its turn.
 pub(super) fn stamp_queued(headers: &mut HeaderMap, queued: Duration) {
-    let millis = u64::try_from(queued.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(QUEUE_MS, millis.into());
+    let value = match u64::try_from(queued.as_millis()).unwrap_or(u64::MAX) {
+        0 => HeaderValue::from_static("0"),
+        millis => millis.into(),
+    };
+    headers.insert(QUEUE_MS, value);
 }
 
 /// How long upstream asks to wait, in seconds or milliseconds.

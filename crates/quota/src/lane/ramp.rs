@@ -34,12 +34,12 @@ impl RampProfile {
         decay_per_second: 0.08,
     };
 
-    /// For lanes whose limits nobody knows: quick, yet slow enough that the first refusal is
-    /// heard before many more requests are under way.
+    /// For lanes whose limits nobody knows: within a second from what most accounts allow to more
+    /// than one process sends, so that the first refusal is heard before all of a burst is sent.
     pub const PROBING: Self = Self {
         least_start: 200.0,
         start_share: 0.2,
-        growth_per_second: 3.0,
+        growth_per_second: 8.0,
         decay_per_second: 0.01,
     };
 }
@@ -192,6 +192,6 @@ mod tests {
     fn unknown_limits_hardly_slow_a_busy_start() {
         let mut ramp = Ramp::new(RampProfile::PROBING, f64::INFINITY);
         let last = *starts(&mut ramp, 0, 5_000).last().unwrap();
-        assert!(last < 1.6, "{last}");
+        assert!(last < 0.8, "{last}");
     }
 }

@@ -12,6 +12,7 @@ mod pace;
 mod queue;
 mod ramp;
 mod running;
+mod share;
 mod snapshot;
 mod window;
 
@@ -77,6 +78,8 @@ pub struct LaneCore<T> {
     next: Nanos,
     /// When the line began in which requests wait now.
     line_since: Nanos,
+    /// Set when other replicas use the same limits.
+    shared: Option<share::Sharing>,
 }
 
 /// The answer to a request for a permit.
@@ -185,6 +188,7 @@ impl<T> LaneCore<T> {
             counts: snapshot::Counts::default(),
             next: 0,
             line_since: 0,
+            shared: None,
             config,
         };
         lane.build_bounds();
@@ -438,7 +442,7 @@ impl<T> LaneCore<T> {
         let last = ready.iter().copied().max().unwrap_or(at);
         // Only the limit that holds the line back the longest: others may be right.
         for (bound, ready) in self.bounds.iter_mut().zip(ready) {
-            if ready > at && ready == last {
+            if ready > at && ready == last && bound.is_nearly_used(at) {
                 bound.adaptive.rise(at, lasts);
                 bound.amount_changed();
             }

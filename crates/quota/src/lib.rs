@@ -18,6 +18,7 @@ mod lane;
 mod limit;
 mod limiter;
 mod pacer;
+pub mod share;
 mod time;
 
 pub use budget::{BudgetExhausted, RetryBudget, RetryBudgetLimits, RetryCost};

@@ -19,7 +19,7 @@ pub enum Measure {
 }
 
 /// Whose count a limit is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 #[non_exhaustive]
 pub enum Layer {
     /// The account's count of one model.

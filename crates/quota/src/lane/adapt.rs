@@ -78,6 +78,38 @@ impl Adaptive {
         self.cap
     }
 
+    /// What the limit is taken to be when nobody else uses it.
+    pub(super) fn known(&self) -> f64 {
+        self.known
+    }
+
+    /// Takes over what another replica found out.
+    pub(super) fn adopt(&mut self, cap: f64, known: f64, now: Nanos) {
+        let was = self.cap;
+        let ceiling = if self.exact { self.known } else { cap };
+        if !self.exact {
+            self.known = known;
+        }
+        self.cap = cap.min(ceiling);
+        if self.cap > was {
+            self.before_step = was;
+            self.risen = true;
+            self.step = (self.step * 2.0).min(LARGEST_STEP);
+            self.rise_at = self.rise_at.max(now.saturating_add(STEP_INTERVAL));
+        } else if self.cap < was {
+            // What a refusal taught another replica is not to be tried again by this one.
+            self.settled = self.cap;
+            self.peak = self.cap;
+            self.risen = false;
+            self.step = FIRST_STEP;
+            self.rise_at = now.saturating_add(self.hold);
+            self.cut_at = Some(now);
+            if cap >= 0.9 * known {
+                self.question_at = now.saturating_add(self.question_hold);
+            }
+        }
+    }
+
     /// Whether more than what is known is being tried, and so much use would show it.
     pub(super) fn is_questioned_by(&self, used: u64) -> bool {
         self.cap.is_finite() && self.cap > self.known && used as f64 >= 0.98 * self.known

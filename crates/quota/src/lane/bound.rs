@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::adapt::Adaptive;
 use super::pace::Pace;
+use super::share::{Share, Shared};
 use super::window::Window;
 use crate::limit::{Limit, Measure, Source};
+use crate::share::Belief;
 use crate::time::{MILLISECOND, MINUTE, NEVER, Nanos, from_f64, nanos};
 
 /// How much longer than the service's our windows are, so that what is sent just after the end of
@@ -27,6 +29,8 @@ const LONGEST_PACED: Nanos = 2 * MINUTE;
 pub(super) struct Bound {
     pub(super) limit: Limit,
     pub(super) adaptive: Adaptive,
+    /// Set when other replicas use the same limit.
+    share: Option<Share>,
     window: Window,
     pace: Pace,
     /// Charge a token reservation whole and at once, as services do that reserve `max_tokens`.
@@ -59,6 +63,7 @@ impl Bound {
         let guard = from_f64(period as f64 * GUARD).min(LONGEST_GUARD);
         let mut bound = Self {
             adaptive: Adaptive::new(told, limit.exact),
+            share: None,
             window: Window::new(period.saturating_add(guard)),
             pace: Pace::new(),
             reserve_whole,
@@ -80,9 +85,30 @@ impl Bound {
         Self::new(limit.from(Source::Learned), false)
     }
 
-    /// The amount that may be used in a period now.
+    /// The amount that may be used in a period now, by this replica.
     pub(super) fn cap(&self) -> f64 {
-        self.adaptive.cap()
+        let whole = self.adaptive.cap();
+        self.share.map_or(whole, |share| share.part_of(whole))
+    }
+
+    /// The amount that this replica can count on, when others have been asked to make room.
+    fn fair_cap(&self) -> f64 {
+        let whole = self.adaptive.cap();
+        self.share.map_or(whole, |share| share.fair_part_of(whole))
+    }
+
+    /// What other replicas have used of the limit, as far as they told.
+    pub(super) fn others_used(&self) -> u64 {
+        self.share.map_or(0, |share| share.others_used())
+    }
+
+    /// Whether it is the limit itself that is used up and not only this replica's part of it.
+    pub(super) fn is_nearly_used(&mut self, now: Nanos) -> bool {
+        let Some(share) = self.share else {
+            return true;
+        };
+        let used = self.used(now).saturating_add(share.others_used());
+        used as f64 >= 0.9 * self.adaptive.cap()
     }
 
     /// Whether another bound counts the same uses.
@@ -104,6 +130,7 @@ impl Bound {
         }
         self.window = old.window;
         self.pace = old.pace;
+        self.share = old.share;
         (self.flow, self.flowed_at, self.rest) = (old.flow, old.flowed_at, old.rest);
         self.amount_changed();
     }
@@ -132,11 +159,11 @@ impl Bound {
 
     /// How long this limit needs to bring back what a request takes, in nanoseconds.
     pub(super) fn work_of(&self, need: Need) -> f64 {
-        self.amount_of(need) * self.nanos_each()
+        self.amount_of(need) * self.nanos_each(self.fair_cap())
     }
 
-    fn nanos_each(&self) -> f64 {
-        let cap = self.cap();
+    /// What one costs in time.
+    fn nanos_each(&self, cap: f64) -> f64 {
         if cap.is_finite() && cap > 0.0 {
             self.window.period() as f64 / cap
         } else {
@@ -145,7 +172,7 @@ impl Bound {
     }
 
     fn pace_cost(&self, amount: f64) -> Nanos {
-        from_f64(amount * self.nanos_each() / PACE_MARGIN)
+        from_f64(amount * self.nanos_each(self.cap()) / PACE_MARGIN)
     }
 
     /// Counts what running requests are taken to have produced.
@@ -173,9 +200,14 @@ impl Bound {
         self.window.used(now)
     }
 
+    /// What all replicas have used.
+    pub(super) fn used_by_all(&mut self, now: Nanos) -> u64 {
+        self.used(now).saturating_add(self.others_used())
+    }
+
     /// What had been used when a request went that itself takes `own`.
     pub(super) fn used_before(&mut self, now: Nanos, sent_at: Nanos, own: u64) -> u64 {
-        let used = self.used(now).saturating_sub(own);
+        let used = self.used_by_all(now).saturating_sub(own);
         used.saturating_sub(self.window.added_after(sent_at))
     }
 
@@ -212,7 +244,7 @@ impl Bound {
 
     /// When a request could go that comes after so much else.
     pub(super) fn ready_after(&mut self, now: Nanos, ahead: f64) -> Nanos {
-        let cap = self.cap();
+        let cap = self.fair_cap();
         if !cap.is_finite() {
             return now;
         }
@@ -231,7 +263,7 @@ impl Bound {
             let turns = (over - used) / cap;
             now.saturating_add(from_f64(period * (1.0 + turns)))
         };
-        let cost = ahead * self.nanos_each() / PACE_MARGIN;
+        let cost = ahead * self.nanos_each(cap) / PACE_MARGIN;
         window.max(self.pace.ready_after(now, cost))
     }
 
@@ -244,7 +276,7 @@ impl Bound {
             self.flow += rate;
         }
         let used = self.window.used(now);
-        self.adaptive.used(used);
+        self.adaptive.used(used.saturating_add(self.others_used()));
         if self.adaptive.is_limited() {
             self.pace
                 .take(now, self.pace_cost(self.amount_of(need)), waiting);
@@ -264,7 +296,8 @@ impl Bound {
         }
         if self.adaptive.is_limited() {
             let more = real.tokens() as f64 - need.tokens() as f64;
-            self.pace.correct(more * self.nanos_each() / PACE_MARGIN);
+            let each = self.nanos_each(self.cap());
+            self.pace.correct(more * each / PACE_MARGIN);
         }
     }
 
@@ -310,5 +343,24 @@ impl Bound {
             Measure::Tokens => need.input,
             _ => 1,
         }
+    }
+}
+
+impl Shared for Bound {
+    fn share(&mut self) -> &mut Option<Share> {
+        &mut self.share
+    }
+
+    fn believed(&self) -> (f64, f64) {
+        (self.adaptive.cap(), self.adaptive.known())
+    }
+
+    fn adopt(&mut self, belief: &Belief, at: Nanos) {
+        let value = |value: Option<u64>| value.map_or(f64::INFINITY, |value| value as f64);
+        if !self.adaptive.is_limited() {
+            self.limit.amount = belief.amount.unwrap_or(u64::MAX);
+        }
+        self.adaptive
+            .adopt(value(belief.amount), value(belief.known), at);
     }
 }

@@ -292,7 +292,7 @@ impl<T> LaneCore<T> {
         bound.adaptive.refused(at, used);
         bound.amount_changed();
         // Where the count explains the refusal, the window itself holds back what must wait.
-        let explained = used as f64 >= 0.9 * bound.cap();
+        let explained = used as f64 >= 0.9 * bound.adaptive.cap();
         let pause = nanos(bound.limit.period).min(SECOND) / if explained { 10 } else { 1 };
         self.health.pause(at, pause, hint);
         self.refresh_ramp();
@@ -307,15 +307,15 @@ impl<T> LaneCore<T> {
         order.sort_by_key(|index| self.bounds[*index].limit.period);
         for index in &order {
             let bound = &mut self.bounds[*index];
-            let used = bound.used(at).saturating_sub(own);
+            let used = bound.used_by_all(at).saturating_sub(own);
             if bound.adaptive.is_questioned_by(used) {
                 return Some(*index);
             }
         }
         for index in &order {
             let bound = &mut self.bounds[*index];
-            let used = bound.used(at).saturating_sub(own) as f64;
-            if bound.adaptive.is_limited() && used >= 0.9 * bound.cap() {
+            let used = bound.used_by_all(at).saturating_sub(own) as f64;
+            if bound.adaptive.is_limited() && used >= 0.9 * bound.adaptive.cap() {
                 return Some(*index);
             }
         }

@@ -16,7 +16,13 @@ impl<T> LaneCore<T> {
             if limit.measure == Measure::Running {
                 running = Some(running.map_or(limit.amount, |other: u64| other.min(limit.amount)));
             } else {
-                self.bounds.push(Bound::new(*limit, reserve));
+                let bound = Bound::new(*limit, reserve);
+                match self.bounds.iter_mut().find(|old| old.counts_like(&bound)) {
+                    // Two figures for one count: the smaller holds.
+                    Some(old) if old.limit.amount <= limit.amount => {}
+                    Some(old) => *old = bound,
+                    None => self.bounds.push(bound),
+                }
             }
         }
         self.running.tell(running);
@@ -84,6 +90,7 @@ impl<T> LaneCore<T> {
         if let (Some(old), Some(new)) = (ramp, &mut self.ramp) {
             new.inherit(&old);
         }
+        self.share_bounds();
         self.next = 0;
     }
 

@@ -101,6 +101,11 @@ impl<T> FairQueue<T> {
         self.classes[class.index()].waiting
     }
 
+    /// The weights of the tenants that wait in a class.
+    pub(super) fn class_weight(&self, class: Class) -> u64 {
+        self.classes[class.index()].weight
+    }
+
     /// How many requests of a tenant wait, over all classes.
     pub(super) fn tenant_len(&self, tenant: &str) -> usize {
         self.by_tenant

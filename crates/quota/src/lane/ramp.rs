@@ -52,6 +52,8 @@ pub(super) struct Ramp {
     profile: RampProfile,
     /// What the limits allow, in requests per second; infinite without limits.
     full: f64,
+    /// Those that start beside this one.
+    replicas: f64,
     /// Requests per second now.
     rate: f64,
     updated: Nanos,
@@ -63,6 +65,7 @@ impl Ramp {
         let mut ramp = Self {
             profile,
             full,
+            replicas: 1.0,
             rate: 0.0,
             updated: 0,
             next: 0,
@@ -76,11 +79,17 @@ impl Ramp {
         self.rate = self.rate.max(self.start());
     }
 
+    /// So many replicas start at the same time, this one with them.
+    pub(super) fn share_with(&mut self, replicas: u64) {
+        self.replicas = replicas.max(1) as f64;
+    }
+
     /// Goes on where another one was, when the limits have changed.
     pub(super) fn inherit(&mut self, old: &Self) {
         self.rate = old.rate.max(self.rate);
         self.updated = old.updated;
         self.next = old.next;
+        self.replicas = old.replicas;
         if old.profile == RampProfile::CAUTIOUS {
             self.profile = old.profile;
         }
@@ -101,7 +110,8 @@ impl Ramp {
         } else {
             0.0
         };
-        share.max(self.profile.least_start).min(FASTEST)
+        let least = (self.profile.least_start / self.replicas).max(0.5);
+        share.max(least).min(FASTEST)
     }
 
     fn decay(&mut self, now: Nanos) {

@@ -1,5 +1,7 @@
 //! How many requests or tasks of a lane have not ended, and how many may.
 
+use super::share::{Share, Shared};
+use crate::share::Belief;
 use crate::time::{NEVER, Nanos, SECOND, from_f64};
 
 /// What a refusal for concurrency leaves of the requests that ran.
@@ -12,6 +14,8 @@ pub(super) struct Running {
     /// Learned from refusals.
     cap: f64,
     rise_at: Nanos,
+    /// Set when other replicas use the same limit.
+    share: Option<Share>,
 }
 
 impl Running {
@@ -21,6 +25,7 @@ impl Running {
             told: None,
             cap: f64::INFINITY,
             rise_at: 0,
+            share: None,
         }
     }
 
@@ -32,9 +37,21 @@ impl Running {
         self.now
     }
 
-    /// What may run at once; infinite when nothing limits it.
-    pub(super) fn cap(&self) -> f64 {
+    /// What may run at once in all replicas; infinite when nothing limits it.
+    fn whole(&self) -> f64 {
         self.told.map_or(self.cap, |told| self.cap.min(told as f64))
+    }
+
+    /// What may run here at once.
+    pub(super) fn cap(&self) -> f64 {
+        let whole = self.whole();
+        self.share.map_or(whole, |share| share.part_of(whole))
+    }
+
+    /// What may run here at once when others have been asked to make room.
+    fn fair_cap(&self) -> f64 {
+        let whole = self.whole();
+        self.share.map_or(whole, |share| share.fair_part_of(whole))
     }
 
     /// A full lane is ready when something ends, which nobody can date.
@@ -49,10 +66,11 @@ impl Running {
     /// When a request may go that comes after so many others, by how long answers take. While
     /// nobody knows that, waiting is not ruled out.
     pub(super) fn ready_after(&self, at: Nanos, ahead: f64, answer: Option<Nanos>) -> Nanos {
-        let missing = ahead + 1.0 - (self.cap() - self.now as f64);
+        let cap = self.fair_cap();
+        let missing = ahead + 1.0 - (cap - self.now as f64);
         match answer {
             Some(answer) if missing > 0.0 => {
-                at.saturating_add(from_f64(missing / self.cap() * answer as f64))
+                at.saturating_add(from_f64(missing / cap * answer as f64))
             }
             _ => at,
         }
@@ -68,8 +86,9 @@ impl Running {
 
     /// Too many ran.
     pub(super) fn refused(&mut self, at: Nanos) {
-        let ran = self.now.saturating_sub(1) as f64;
-        self.cap = (ran.min(self.cap()) * CUT).floor().max(1.0);
+        let others = self.share.map_or(0, |share| share.others_used());
+        let ran = self.now.saturating_sub(1).saturating_add(others) as f64;
+        self.cap = (ran.min(self.whole()) * CUT).floor().max(1.0);
         self.rise_at = at.saturating_add(5 * SECOND);
     }
 
@@ -83,10 +102,26 @@ impl Running {
 
     /// When the cap may rise next, if that is what requests wait for.
     pub(super) fn rises_at(&self, at: Nanos) -> Nanos {
-        if self.ready_at(at) == NEVER && self.cap() >= self.cap {
+        if self.ready_at(at) == NEVER && self.whole() >= self.cap {
             self.rise_at.max(at)
         } else {
             NEVER
         }
+    }
+}
+
+impl Shared for Running {
+    fn share(&mut self) -> &mut Option<Share> {
+        &mut self.share
+    }
+
+    fn believed(&self) -> (f64, f64) {
+        let known = self.told.map_or(f64::INFINITY, |told| told as f64);
+        (self.whole(), known)
+    }
+
+    fn adopt(&mut self, belief: &Belief, at: Nanos) {
+        self.cap = belief.amount.map_or(f64::INFINITY, |amount| amount as f64);
+        self.rise_at = at.saturating_add(SECOND);
     }
 }

@@ -97,6 +97,17 @@ impl Bound {
         self.share.map_or(whole, |share| share.fair_part_of(whole))
     }
 
+    /// This replica's part has changed from so much. What it was given more is free in the service's
+    /// window now, and need not be spread.
+    pub(super) fn part_changed(&mut self, before: f64) {
+        self.amount_changed();
+        let more = self.cap() - before;
+        if more.is_finite() && more > 0.0 {
+            let worth = self.pace_cost(more);
+            self.pace.grant(worth);
+        }
+    }
+
     /// What other replicas have used of the limit, as far as they told.
     pub(super) fn others_used(&self) -> u64 {
         self.share.map_or(0, |share| share.others_used())
@@ -248,7 +259,7 @@ impl Bound {
         if !cap.is_finite() {
             return now;
         }
-        if cap < 1.0 {
+        if cap <= 0.0 {
             return NEVER;
         }
         let period = self.window.period() as f64;

@@ -67,6 +67,12 @@ impl Pace {
         };
     }
 
+    /// More may be used from now on than was thought: so much time's worth may go at once.
+    pub(super) fn grant(&mut self, worth: Nanos) {
+        self.settled_at = self.settled_at.saturating_sub(worth);
+        self.credit_cap = self.credit_cap.saturating_add(worth);
+    }
+
     /// Corrects an earlier use: it cost so much more, or less.
     pub(super) fn correct(&mut self, more: f64) {
         if more >= 0.0 {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::LaneCore;
+use super::bound::Bound;
 use super::queue::FairQueue;
 use crate::class::Class;
 use crate::limit::{Layer, Measure};
@@ -162,6 +163,7 @@ impl<T> LaneCore<T> {
     pub fn apply(&mut self, told: &Allotments, now: Instant) {
         let at = self.epoch.nanos(now);
         let replicas = told.replicas;
+        let before: Vec<f64> = self.bounds.iter().map(Bound::cap).collect();
         self.each_shared(|key, limit| {
             let Some(allotment) = told.limits.iter().find(|allotment| allotment.key == key) else {
                 return;
@@ -180,6 +182,9 @@ impl<T> LaneCore<T> {
         });
         if let Some(shared) = &mut self.shared {
             shared.replicas = replicas;
+        }
+        for (bound, before) in self.bounds.iter_mut().zip(before) {
+            bound.part_changed(before);
         }
         self.shares_changed();
     }

@@ -11,6 +11,8 @@ pub(super) struct Claim {
     pub(super) wanted: f64,
     /// What its next request takes at once.
     pub(super) need: f64,
+    /// When it last had used something.
+    pub(super) had_at: f64,
     /// How much it counts beside the others, above zero.
     pub(super) weight: f64,
 }
@@ -19,24 +21,25 @@ pub(super) struct Claim {
 ///
 /// Nobody gets more than it wants while another gets less than it wants and less than its weight
 /// deserves. What nobody wants is spread evenly, so that requests can start anywhere. Units
-/// that cannot be divided, and shares that are too small for a single request, go round by `turn`.
+/// that cannot be divided go to who has waited longest, and needs that are larger than a share
+/// are met one after the other, by `turn`.
 ///
 /// The arithmetic is that of doubles, in this order, because a script does the same.
 pub(super) fn fill(capacity: f64, claims: &[Claim], turn: u64) -> Vec<f64> {
-    let mut shares = divide(capacity, claims, None, turn);
+    let mut shares = divide(capacity, claims, None);
     let starved: Vec<usize> = (0..claims.len())
         .filter(|at| claims[*at].need > shares[*at] && claims[*at].need > 1.0)
         .collect();
     if !starved.is_empty() {
         let chosen = starved[at_turn(turn, starved.len())];
         let need = claims[chosen].need.min(capacity);
-        shares = divide(capacity - need, claims, Some(chosen), turn);
+        shares = divide(capacity - need, claims, Some(chosen));
         shares[chosen] = need;
     }
     shares
 }
 
-fn divide(capacity: f64, claims: &[Claim], without: Option<usize>, turn: u64) -> Vec<f64> {
+fn divide(capacity: f64, claims: &[Claim], without: Option<usize>) -> Vec<f64> {
     let mut shares = vec![0.0; claims.len()];
     let mut open: Vec<usize> = (0..claims.len())
         .filter(|at| Some(*at) != without)
@@ -75,9 +78,16 @@ fn divide(capacity: f64, claims: &[Claim], without: Option<usize>, turn: u64) ->
     let count = takers.len() as f64;
     let each = (rest / count).floor();
     let extra = rest - each * count;
-    for (place, at) in takers.iter().enumerate() {
-        let place = (place as u64).wrapping_add(turn) % takers.len() as u64;
-        shares[*at] += each + f64::from(u8::from((place as f64) < extra));
+    // Single units go first to those who have had none for the longest time.
+    let mut order = takers;
+    order.sort_by(|a, b| {
+        claims[*a]
+            .had_at
+            .total_cmp(&claims[*b].had_at)
+            .then(a.cmp(b))
+    });
+    for (place, at) in order.into_iter().enumerate() {
+        shares[at] += each + f64::from(u8::from((place as f64) < extra));
     }
     shares
 }
@@ -96,6 +106,7 @@ mod tests {
         Claim {
             wanted: f64::from(wanted),
             need: 0.0,
+            had_at: 0.0,
             weight: f64::from(weight),
         }
     }
@@ -117,14 +128,18 @@ mod tests {
 
     #[test]
     fn fewer_units_than_replicas_go_round() {
-        let claims = [claim(9, 1); 3];
+        let mut claims = [claim(9, 1); 3];
         let mut seen = [0.0; 3];
-        for turn in 0..3 {
-            for (seen, share) in seen.iter_mut().zip(fill(2.0, &claims, turn)) {
-                *seen += share;
+        for turn in 1..=3 {
+            let shares = fill(1.0, &claims, 0);
+            for (at, share) in shares.into_iter().enumerate() {
+                seen[at] += share;
+                if share > 0.0 {
+                    claims[at].had_at = f64::from(turn);
+                }
             }
         }
-        assert_eq!(seen, [2.0; 3]);
+        assert_eq!(seen, [1.0; 3]);
     }
 
     #[test]
@@ -132,6 +147,7 @@ mod tests {
         let large = Claim {
             wanted: 500.0,
             need: 400.0,
+            had_at: 0.0,
             weight: 1.0,
         };
         let claims = [large, large, claim(500, 1)];

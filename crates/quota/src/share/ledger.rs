@@ -40,6 +40,10 @@ struct Held {
     used: u64,
     wanted: u64,
     need: u64,
+    /// When it last had used something.
+    had_at: u64,
+    /// It gives up what it holds evenly over a period: from so much, since then.
+    glide: Option<(u64, u64)>,
 }
 
 impl Ledger {
@@ -63,14 +67,13 @@ impl Ledger {
         if before.is_some_and(|replica| replica.sequence >= renewal.sequence) {
             return None;
         }
-        let since = before.map_or(now, |replica| replica.seen);
         self.notice_loss(renewal, now);
         self.forget(now);
         self.take_report(id, renewal, now);
         let limits = renewal
             .limits
             .iter()
-            .map(|report| self.allot(id, report, since, now))
+            .map(|report| self.allot(id, report, now))
             .collect();
         let live = self.replicas.values();
         Some(Allotments {
@@ -175,20 +178,26 @@ impl Ledger {
         replica.sequence = renewal.sequence;
         replica.seen = now;
         replica.weight = renewal.weight.max(1);
-        replica.limits.clear();
+        let before = std::mem::take(&mut replica.limits);
         for report in &renewal.limits {
             let held = Held {
                 counted: report.kept.max(report.used),
                 used: report.used,
                 wanted: report.wanted,
                 need: report.need,
+                had_at: if report.used > 0 {
+                    now
+                } else {
+                    before.get(&report.key).map_or(0, |held| held.had_at)
+                },
+                glide: before.get(&report.key).and_then(|held| held.glide),
             };
             replica.limits.insert(report.key, held);
             agree(self.beliefs.entry(report.key).or_default(), report.belief);
         }
     }
 
-    fn allot(&mut self, id: &str, report: &LimitReport, since: u64, now: u64) -> Allotment {
+    fn allot(&mut self, id: &str, report: &LimitReport, now: u64) -> Allotment {
         let key = report.key;
         let belief = self.beliefs.get(&key).copied().unwrap_or_default();
         let others = self.replicas.iter().filter(|(other, _)| *other != id);
@@ -199,6 +208,8 @@ impl Ledger {
             .filter_map(|(_, replica)| replica.limits.get(&key))
             .map(|held| held.used)
             .sum();
+        let mine = self.replicas.get(id).and_then(|me| me.limits.get(&key));
+        let mut gliding = mine.and_then(|held| held.glide);
         let limit = belief.amount.map_or(0, |amount| {
             let counted: u64 = others
                 .map(|(_, replica)| self.counted_of(replica, key, now))
@@ -206,14 +217,16 @@ impl Ledger {
             let free = amount.saturating_sub(counted);
             let target = self.target(id, key, amount, now);
             let is_over = report.kept.max(report.used) > free;
+            if now >= self.grace_until && target < report.kept && !is_over {
+                return glide(&mut gliding, report, target, now);
+            }
+            gliding = None;
             if now < self.grace_until {
                 report.kept
-            } else if target >= report.kept {
-                target.min(free.max(report.kept))
-            } else if is_over {
+            } else if target < report.kept {
                 target
             } else {
-                glide(report, target, now - since)
+                target.min(free.max(report.kept))
             }
         });
         if let Some(held) = self
@@ -222,6 +235,7 @@ impl Ledger {
             .and_then(|me| me.limits.get_mut(&key))
         {
             held.counted = held.counted.max(limit);
+            held.glide = gliding;
         }
         Allotment {
             key,
@@ -250,6 +264,7 @@ impl Ledger {
             claims.push(Claim {
                 wanted: held.wanted as f64,
                 need: held.need as f64,
+                had_at: held.had_at as f64,
                 weight: replica.weight as f64,
             });
         }
@@ -278,17 +293,20 @@ fn agree(agreed: &mut Belief, told: Belief) {
     }
 }
 
-/// Goes down to the target within half a period: a replica that gave up at once all it has used
-/// could start nothing until its window had emptied, while another took what became free.
-/// What it has not used it gives up at once.
-fn glide(report: &LimitReport, target: u64, passed: u64) -> u64 {
+/// Goes down to the target within a period, as what it has used leaves its window: a replica that
+/// gave up all of that at once could start nothing until the window had emptied, while another
+/// took what became free. What it has not used it gives up at once.
+fn glide(gliding: &mut Option<(u64, u64)>, report: &LimitReport, target: u64, now: u64) -> u64 {
     let period = millis(report.key.period);
-    let from = target.max(report.kept.min(report.used));
-    if period == 0 {
+    let kept = target.max(report.kept.min(report.used));
+    let (from, at) = *gliding.get_or_insert((kept, now));
+    let passed = now.saturating_sub(at);
+    if passed >= period {
         return target;
     }
-    let part = (passed as f64 * 2.0 / period as f64).min(1.0);
-    from - ceil((from - target) as f64 * part)
+    let above = from.saturating_sub(target);
+    let given = floor(above as f64 * passed as f64 / period as f64);
+    kept.min(target + above - given)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -297,8 +315,4 @@ fn millis(duration: Duration) -> u64 {
 
 fn floor(value: f64) -> u64 {
     crate::time::from_f64(value)
-}
-
-fn ceil(value: f64) -> u64 {
-    crate::time::from_f64(value.ceil())
 }

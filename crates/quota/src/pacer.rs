@@ -9,7 +9,8 @@ mod wait;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -22,6 +23,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::demand::{Demand, Refused};
 use crate::lane::{Admission, Event, LaneConfig, LaneCore, LaneSnapshot};
 use crate::limit::Limit;
+use crate::share::{Allotments, Renewal};
 
 /// All lanes of a process.
 ///
@@ -51,6 +53,16 @@ struct Inner {
     alarm: Arc<Alarm>,
     clock: Arc<dyn Clock>,
     max_lanes: usize,
+    /// Set when other replicas use the same limits.
+    shared: OnceLock<SharedLanes>,
+}
+
+/// That all lanes are shared with other replicas.
+struct SharedLanes {
+    /// The part of every limit that a lane uses before it was told its share, in millionths.
+    part: AtomicU32,
+    /// Called when a lane is new or a line begins.
+    wake: Box<dyn Fn() + Send + Sync>,
 }
 
 /// One lane, shared by all who use it. Cheap to clone.
@@ -62,6 +74,7 @@ pub struct Lane {
 struct Shared {
     name: Box<str>,
     core: Mutex<LaneCore<Arc<Place>>>,
+    inner: Weak<Inner>,
     alarm: Arc<Alarm>,
     clock: Arc<dyn Clock>,
 }
@@ -87,6 +100,7 @@ impl Pacer {
                 alarm: Arc::new(Alarm::new(Arc::clone(&clock))),
                 clock,
                 max_lanes: MAX_LANES,
+                shared: OnceLock::new(),
             }),
         }
     }
@@ -103,15 +117,50 @@ impl Pacer {
         } else {
             name
         };
-        let lane = lanes.entry(name.into()).or_insert_with(|| Lane {
-            shared: Arc::new(Shared {
-                name: name.into(),
-                core: Mutex::new(LaneCore::new(config(), self.inner.clock.now())),
-                alarm: Arc::clone(&self.inner.alarm),
-                clock: Arc::clone(&self.inner.clock),
-            }),
+        let lane = lanes.entry(name.into()).or_insert_with(|| {
+            let mut core = LaneCore::new(config(), self.inner.clock.now());
+            if let Some(shared) = self.inner.shared.get() {
+                core.share(shared.part());
+            }
+            Lane {
+                shared: Arc::new(Shared {
+                    name: name.into(),
+                    core: Mutex::new(core),
+                    inner: Arc::downgrade(&self.inner),
+                    alarm: Arc::clone(&self.inner.alarm),
+                    clock: Arc::clone(&self.inner.clock),
+                }),
+            }
         });
-        lane.clone()
+        let lane = lane.clone();
+        drop(lanes);
+        self.inner.wake_sharing();
+        lane
+    }
+
+    /// Shares all lanes with other replicas: each uses the given part of its limits, from 0 to 1,
+    /// until it is told its share. `wake` is called when a lane is new or a line begins. Only the
+    /// first call counts.
+    pub fn share(&self, part: f64, wake: impl Fn() + Send + Sync + 'static) {
+        let _ = self.inner.shared.set(SharedLanes {
+            part: AtomicU32::new(millionths(part)),
+            wake: Box::new(wake),
+        });
+        self.set_part(part);
+    }
+
+    /// Changes the part that lanes of a [shared](Self::share) pacer use until they are told their
+    /// share.
+    pub fn set_part(&self, part: f64) {
+        let Some(shared) = self.inner.shared.get() else {
+            return;
+        };
+        shared.part.store(millionths(part), Ordering::Relaxed);
+        for lane in self.lanes() {
+            let mut core = lane.shared.core.lock();
+            core.share(part);
+            lane.run(core);
+        }
     }
 
     /// All lanes, in no order.
@@ -168,7 +217,11 @@ impl Lane {
                 Wait::ready(Ok(Permit::new(self.clone(), grant, &demand)))
             }
             (Ok(Admission::Queued(id)), Some(place)) => {
+                let begins = core.waiting() == 1 && core.replicas().is_some();
                 self.run(core);
+                if begins && let Some(inner) = self.shared.inner.upgrade() {
+                    inner.wake_sharing();
+                }
                 Wait::queued(self.clone(), id, place, demand)
             }
             (Ok(Admission::Queued(_)), None) => Wait::ready(Err(Refused::Closed)),
@@ -186,6 +239,24 @@ impl Lane {
     pub fn snapshot(&self) -> LaneSnapshot {
         let now = self.shared.clock.now();
         self.shared.core.lock().snapshot(now)
+    }
+
+    /// How many requests wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.core.lock().waiting()
+    }
+
+    /// What to tell the other replicas; see [`LaneCore::renewal`].
+    pub fn renewal(&self) -> Option<Renewal> {
+        let now = self.shared.clock.now();
+        self.shared.core.lock().renewal(now)
+    }
+
+    /// Takes what the ledger answered; see [`LaneCore::apply`].
+    pub fn apply(&self, told: &Allotments) {
+        let mut core = self.shared.core.lock();
+        core.apply(told, self.shared.clock.now());
+        self.run(core);
     }
 
     /// Replaces the limits; see [`LaneCore::set_limits`].
@@ -228,4 +299,27 @@ impl Lane {
     fn now(&self) -> std::time::Instant {
         self.shared.clock.now()
     }
+}
+
+impl Inner {
+    fn wake_sharing(&self) {
+        if let Some(shared) = self.shared.get() {
+            (shared.wake)();
+        }
+    }
+}
+
+impl SharedLanes {
+    fn part(&self) -> f64 {
+        f64::from(self.part.load(Ordering::Relaxed)) / 1e6
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between nothing and a million"
+)]
+fn millionths(part: f64) -> u32 {
+    (part.clamp(0.0, 1.0) * 1e6) as u32
 }

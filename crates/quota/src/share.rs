@@ -17,6 +17,8 @@
 
 mod fill;
 mod ledger;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::fmt;
 use std::time::Duration;
@@ -128,6 +130,17 @@ pub struct Renewal {
     pub weight: u64,
     /// One for each limit.
     pub limits: Vec<LimitReport>,
+}
+
+impl Renewal {
+    /// A renewal of one lane's limits.
+    pub fn new(sequence: u64, weight: u64, limits: Vec<LimitReport>) -> Self {
+        Self {
+            sequence,
+            weight,
+            limits,
+        }
+    }
 }
 
 /// What a replica may use of one limit until its next renewal.

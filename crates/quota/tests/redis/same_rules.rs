@@ -43,7 +43,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     );
     let step = (
         0..REPLICAS,
-        prop_oneof![6 => 0u64..200, 1 => 0u64..5_000, 1 => 0u64..100_000],
+        prop_oneof![20 => 0u64..200, 10 => 200u64..1_900, 1 => 0u64..100_000],
         1u64..20,
         prop::bool::weighted(0.03),
         prop::collection::vec(limit, limits().len()),
@@ -55,7 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             leaves,
             limits,
         });
-    prop::collection::vec(step, 1..60)
+    prop::collection::vec(step, 1..120)
 }
 
 /// What each replica keeps and believes.

@@ -148,7 +148,11 @@ fn renewal(replica: &Kept, step: &Step) -> Renewal {
             report.kept = *kept;
             report.used = *used.min(kept);
             report.wanted = report.used + more;
-            report.need = *need;
+            report.need = if limit.measure == Measure::Tokens {
+                *need
+            } else {
+                (*need).min(1)
+            };
             report
         },
     );

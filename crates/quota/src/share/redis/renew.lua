@@ -123,7 +123,7 @@ local function agree(r)
   meta.beliefs[r.key] = agreed
 end
 
-local before = me and me.limits or {}
+local before = replicas[id] and replicas[id].limits or {}
 me = { sequence = sequence, seen = now, weight = weight, limits = {} }
 replicas[id] = me
 for _, r in ipairs(reports) do

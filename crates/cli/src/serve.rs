@@ -79,7 +79,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// An account that cannot be used is a matter of the configuration; all else is not.
 pub(crate) fn failure(error: ServerError) -> Failure {
     match error {
-        ServerError::Account(_) => Failure::usage(error),
+        ServerError::Build(_) => Failure::usage(error),
         _ => Failure::run(error),
     }
 }

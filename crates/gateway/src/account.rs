@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bailian_wire::Dialect;
-use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri};
 use secrecy::ExposeSecret;
 
 use crate::config::AccountConfig;
 use crate::upstream::{Origin, OriginError};
+
+const WORKSPACE: HeaderName = HeaderName::from_static("x-dashscope-workspace");
 
 /// An upstream credential set whose keys share one quota.
 pub(crate) struct Account {
@@ -19,13 +21,15 @@ pub(crate) struct Account {
     openai: Endpoint,
     authorization: Vec<HeaderValue>,
     next_key: AtomicUsize,
-    pub(crate) workspace: Option<HeaderValue>,
+    workspace: Option<HeaderValue>,
     forward_headers: Vec<String>,
 }
 
 /// One address of the account.
 pub(crate) struct Endpoint {
     pub(crate) origin: Origin,
+    /// The root's path, without a slash at the end.
+    root: String,
     path: PathAndQuery,
 }
 
@@ -119,6 +123,23 @@ impl Account {
         }
     }
 
+    /// The service's own protocol, for calls that are no chat.
+    pub(crate) fn native_endpoint(&self) -> &Endpoint {
+        &self.native
+    }
+
+    /// The account's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Names the workspace, if there is one.
+    pub(crate) fn add_workspace(&self, headers: &mut HeaderMap) {
+        if let Some(workspace) = &self.workspace {
+            headers.insert(WORKSPACE, workspace.clone());
+        }
+    }
+
     /// The next key, in turn.
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         let turn = self.next_key.fetch_add(1, Ordering::Relaxed);
@@ -162,9 +183,16 @@ impl Endpoint {
             Dialect::Native => "/services/aigc/text-generation/generation",
             _ => "/chat/completions",
         };
-        let path = format!("{}{path}", root.path().trim_end_matches('/'));
+        let root = root.path().trim_end_matches('/').to_owned();
+        let path = format!("{root}{path}");
         let path = PathAndQuery::try_from(path).map_err(|_| EndpointError::Path)?;
-        Ok(Self { origin, path })
+        Ok(Self { origin, root, path })
+    }
+
+    /// Another target below the same root.
+    pub(crate) fn below(&self, path: &str, query: &str) -> Option<Uri> {
+        let target = format!("{}{path}?{query}", self.root);
+        PathAndQuery::try_from(target).ok().map(Uri::from)
     }
 
     /// The request target, with the caller's query.

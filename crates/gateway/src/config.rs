@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailian_quota::LaneConfig;
+use bailian_quota::share::redis::RedisConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::keys::{StaticKeys, VirtualKey};
@@ -54,6 +55,10 @@ pub struct Config {
     pub account: AccountConfig,
     /// How requests wait for their turn.
     pub pacing: PacingConfig,
+    /// Where replicas of this gateway share what the account may use; `None` for a gateway alone.
+    pub redis: Option<RedisConfig>,
+    /// Opens the admin endpoints; `None` keeps them closed.
+    pub admin_token: Option<SecretString>,
     /// Who may call.
     pub keys: Vec<KeyConfig>,
 }
@@ -134,14 +139,16 @@ pub struct AccountConfig {
     pub forward_headers: Vec<String>,
     /// What the account may use, model by model; the first entry that fits a model counts.
     pub limits: Vec<LaneRule>,
+    /// Whether the service is asked what the account may use.
+    pub quota_api: bool,
 }
 
 /// What an account may use of some models.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LaneRule {
-    /// The model, or `*` for every one that no entry before it names.
-    pub model: String,
+    /// The models; `*` stands for every one that no entry before names. Several share one count.
+    pub models: Vec<String>,
     /// Its limits and how it starts.
     pub lane: LaneConfig,
 }
@@ -153,6 +160,8 @@ pub struct PacingConfig {
     /// How long a request waits at most for its turn. One that would wait longer is refused at
     /// once, so that nothing is sent that its caller has given up.
     pub max_wait: Duration,
+    /// The client of a stream that waits so long is answered, and then hears a comment so often.
+    pub keep_alive: Duration,
     /// Requests that wait for one model, all together.
     pub max_waiting: usize,
     /// Requests that wait for one model, per tenant.
@@ -164,6 +173,8 @@ impl Default for PacingConfig {
         Self {
             // Clients give up after 30 s or more; an answer takes a few.
             max_wait: Duration::from_secs(25),
+            // Shorter than proxies and clients take for a dead connection.
+            keep_alive: Duration::from_secs(5),
             max_waiting: 10_000,
             max_waiting_per_tenant: 2_000,
         }

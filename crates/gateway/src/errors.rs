@@ -58,6 +58,13 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, "InvalidApiKey", message)
     }
 
+    /// The same answer for a missing and a wrong token, and where there is none to know.
+    pub(crate) fn not_the_operator() -> Self {
+        let message = "This path needs the operator's token as `Authorization: Bearer <token>`: \
+                       what `[admin] token` of the configuration or BAILIAN_ADMIN_TOKEN says.";
+        Self::new(StatusCode::UNAUTHORIZED, "InvalidApiKey", message)
+    }
+
     pub(crate) fn unknown_route(path: &str) -> Self {
         let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
         let message = format!(
@@ -225,15 +232,7 @@ impl Refusal {
 
     /// The error as an event that can end a stream of `dialect`.
     pub(crate) fn to_event(&self, dialect: Dialect, request_id: &str) -> String {
-        let body = self.to_body(dialect, request_id);
-        match dialect {
-            Dialect::Native => {
-                let status = self.status.as_u16();
-                format!("event:error\n:HTTP_STATUS/{status}\ndata:{body}\n\n")
-            }
-            Dialect::Anthropic => format!("event: error\ndata: {body}\n\n"),
-            Dialect::OpenAi => format!("data: {body}\n\n"),
-        }
+        error_event(dialect, self.status, &self.to_body(dialect, request_id))
     }
 
     pub(crate) fn to_response(&self, dialect: Dialect, request_id: &str) -> Response {
@@ -252,5 +251,17 @@ impl Refusal {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         response
+    }
+}
+
+/// An error object of `dialect`, on one line, as an event that can end a stream.
+pub(crate) fn error_event(dialect: Dialect, status: StatusCode, body: &str) -> String {
+    match dialect {
+        Dialect::Native => {
+            let status = status.as_u16();
+            format!("event:error\n:HTTP_STATUS/{status}\ndata:{body}\n\n")
+        }
+        Dialect::Anthropic => format!("event: error\ndata: {body}\n\n"),
+        Dialect::OpenAi => format!("data: {body}\n\n"),
     }
 }

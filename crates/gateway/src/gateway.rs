@@ -7,6 +7,7 @@ use axum::Router;
 use bailian_wire::catalog::Catalog;
 
 use crate::account::{Account, AccountError};
+use crate::admin::AdminToken;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::keys::KeyStore;
@@ -17,6 +18,18 @@ use crate::router::router;
 use crate::state::State;
 use crate::upstream::{HttpUpstream, Upstream, UpstreamTimeouts};
 use crate::worker::Worker;
+
+/// Why a gateway cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The account's settings cannot be used.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Limits cannot be shared with other replicas.
+    #[error(transparent)]
+    Redis(#[from] bailian_quota::share::redis::RedisError),
+}
 
 /// Makes the upstream of one runtime.
 type UpstreamFactory = Arc<dyn Fn() -> Arc<dyn Upstream> + Send + Sync>;
@@ -92,8 +105,8 @@ impl GatewayBuilder {
     ///
     /// # Errors
     ///
-    /// When the account's addresses or keys cannot be used.
-    pub fn build(self) -> Result<Gateway, AccountError> {
+    /// When the account's addresses or keys cannot be used, or limits cannot be shared.
+    pub fn build(self) -> Result<Gateway, BuildError> {
         let timeouts = self.config.timeouts;
         let upstreams = self.upstreams.unwrap_or_else(|| {
             let limits = UpstreamTimeouts {
@@ -106,11 +119,13 @@ impl GatewayBuilder {
         let state = State {
             account: Account::new(&self.config.account)?,
             keys: self.keys.unwrap_or_else(|| self.config.key_store()),
-            pacing: Pacing::new(&self.config, Arc::clone(&self.clock)),
+            pacing: Pacing::new(&self.config, Arc::clone(&self.clock))?,
             clock: self.clock,
             limits: self.config.limits,
             timeouts,
             metrics: Metrics::new(),
+            admin: self.config.admin_token.as_ref().map(AdminToken::new),
+            quota_api: self.config.account.quota_api,
             models: ModelList::from_catalog(Catalog::embedded()),
         };
         Ok(Gateway {

@@ -23,6 +23,7 @@
 //! ```
 
 mod account;
+mod admin;
 mod clock;
 pub mod config;
 mod errors;
@@ -43,6 +44,6 @@ mod worker;
 pub use self::account::AccountError;
 pub use self::clock::{Clock, SystemClock};
 pub use self::config::{Config, ConfigError};
-pub use self::gateway::{Gateway, GatewayBuilder};
+pub use self::gateway::{BuildError, Gateway, GatewayBuilder};
 pub use self::keys::{KeyStore, StaticKeys, VirtualKey};
 pub use self::server::{Server, ServerError};

@@ -3,19 +3,22 @@
 //! Every handle is made once; nothing is looked up by name or label while a request runs, and no
 //! label takes a value from a caller.
 
+mod lanes;
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use bailian_wire::Dialect;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::pacing::Pacing;
 use crate::usage::TokenCounts;
 
 /// How a request ended.
@@ -230,10 +233,12 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// The text that `GET /metrics` answers with.
-    pub(crate) fn render(&self) -> Result<String, fmt::Error> {
+    /// The text that `GET /metrics` answers with. What lanes do is asked of them now.
+    pub(crate) fn render(&self, pacing: &Pacing) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &lanes::registry(pacing))?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }

@@ -1,14 +1,22 @@
 //! When a request may go upstream: its lane, its permit, and what upstream's refusals mean to it.
 
+mod known;
+mod refresh;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bailian_quota::{Class, Demand, Lane, LaneConfig, Pacer, Stop, Throttle};
+use bailian_quota::share::redis::{RedisError, Sharing, SharingStatus};
+use bailian_quota::{Class, Demand, Lane, Pacer, Stop, Throttle};
 use bailian_wire::error::{ApiError, ErrorClass};
+use bailian_wire::quota::Quota;
 use http::HeaderMap;
+use parking_lot::Mutex;
 
+use self::known::KnownLimits;
+pub(crate) use self::refresh::run as refresh;
 use crate::clock::Clock;
-use crate::config::{Config, LaneRule, PacingConfig};
+use crate::config::{Config, PacingConfig};
 use crate::keys::VirtualKey;
 
 /// The caller's own, lower, priority: `normal` or `low`.
@@ -23,8 +31,10 @@ const MOST_INPUT: u64 = 1_000_000;
 #[derive(Debug)]
 pub(crate) struct Pacing {
     pacer: Pacer,
-    rules: Vec<LaneRule>,
+    known: KnownLimits,
     config: PacingConfig,
+    /// Set when replicas share the account's limits.
+    sharing: Option<Mutex<Option<Sharing>>>,
 }
 
 /// The gateway's clock for the pacer.
@@ -38,27 +48,67 @@ impl bailian_quota::Clock for PacerClock {
 }
 
 impl Pacing {
-    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            pacer: Pacer::with_clock(Arc::new(PacerClock(clock))),
-            rules: config.account.limits.clone(),
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, RedisError> {
+        let pacer = Pacer::with_clock(Arc::new(PacerClock(clock)));
+        let sharing = config
+            .redis
+            .clone()
+            .map(|redis| Sharing::start(&pacer, redis))
+            .transpose()?;
+        Ok(Self {
+            pacer,
+            known: KnownLimits::new(&config.account),
             config: config.pacing,
+            sharing: sharing.map(|sharing| Mutex::new(Some(sharing))),
+        })
+    }
+
+    /// All lanes, in no order.
+    pub(crate) fn lanes(&self) -> Vec<Lane> {
+        self.pacer.lanes()
+    }
+
+    /// How sharing with other replicas goes; `None` for a gateway alone.
+    pub(crate) fn sharing(&self) -> Option<SharingStatus> {
+        let sharing = self.sharing.as_ref()?.lock();
+        sharing.as_ref().map(Sharing::status)
+    }
+
+    /// Returns what this replica holds. Blocks for a second at most.
+    pub(crate) fn leave(&self) {
+        let sharing = self
+            .sharing
+            .as_ref()
+            .and_then(|sharing| sharing.lock().take());
+        if let Some(sharing) = sharing {
+            sharing.leave();
         }
     }
 
-    /// The lane of a model. Without limits in the configuration it sends what it gets, until
-    /// upstream refuses something.
+    /// Takes what the service said of the account's limits.
+    fn tell(&self, quotas: &[Quota]) {
+        self.known.tell(quotas);
+        for lane in self.pacer.lanes() {
+            if let Some(limits) = self.known.refreshed(lane.name()) {
+                lane.set_limits(limits);
+            }
+        }
+    }
+
+    /// The lane of a model. One of which no limits are known sends what it gets, until upstream
+    /// refuses something.
     pub(crate) fn lane(&self, model: &str) -> Lane {
-        self.pacer.lane(model, || {
-            let rule = self
-                .rules
-                .iter()
-                .find(|rule| rule.model == model || rule.model == "*");
-            let mut lane = rule.map_or_else(LaneConfig::default, |rule| rule.lane.clone());
+        self.pacer.lane(self.known.lane_name(model), || {
+            let mut lane = self.known.lane_config(model);
             lane.max_waiting = self.config.max_waiting;
             lane.max_waiting_per_tenant = self.config.max_waiting_per_tenant;
             lane
         })
+    }
+
+    /// How often a stream that waits hears that its connection lives.
+    pub(crate) fn keep_alive(&self) -> Duration {
+        self.config.keep_alive
     }
 
     /// What a request asks of its lane.

@@ -103,16 +103,24 @@ impl Record {
         self.outcome = outcome;
     }
 
+    pub(crate) fn now(&self) -> Instant {
+        self.state.clock.now()
+    }
+
+    /// Tells the lane how many output tokens have come so far.
+    pub(crate) fn observe(&mut self, output_tokens: u64) {
+        if let Some(permit) = &mut self.permit {
+            permit.observe(output_tokens);
+        }
+    }
+
     /// How long an answer may stand still.
     pub(crate) fn idle_limit(&self) -> Duration {
         self.state.timeouts.idle
     }
 
     fn elapsed(&self) -> Duration {
-        self.state
-            .clock
-            .now()
-            .saturating_duration_since(self.started)
+        self.now().saturating_duration_since(self.started)
     }
 }
 

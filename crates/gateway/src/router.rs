@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode, Uri};
 
+use crate::admin;
 use crate::errors::Refusal;
 use crate::record::RequestId;
 use crate::relay;
@@ -57,7 +58,8 @@ pub(crate) fn router(worker: Worker) -> Router {
         .route(NATIVE_CHAT, chat(Dialect::Native))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics));
+        .route("/metrics", get(metrics))
+        .route("/admin/v1/lanes", get(admin::lanes));
     for path in OPENAI_CHAT {
         router = router.route(path, chat(Dialect::OpenAi));
     }
@@ -80,14 +82,25 @@ async fn healthz(Shared(worker): Shared<Worker>) -> Response {
     typed_response(&worker, StatusCode::OK, kind, "ok\n")
 }
 
-/// Ready as soon as it listens; while it stops it does not listen any more.
+/// Ready as soon as it listens; while it stops it does not listen any more. Without Redis a replica
+/// still works, with its last share of the limits, and says so.
 async fn readyz(Shared(worker): Shared<Worker>) -> Response {
-    let body = Bytes::from_static(br#"{"status":"ready"}"#);
-    json_response(&worker, StatusCode::OK, body)
+    let mut detail = serde_json::json!({ "status": "ready" });
+    if let Some(sharing) = worker.state.pacing.sharing() {
+        let now = worker.state.clock.now();
+        let since = now.saturating_duration_since(sharing.since);
+        detail["redis"] = serde_json::json!({
+            "connected": sharing.connected,
+            "for_seconds": since.as_secs(),
+            "replicas": sharing.replicas,
+            "last_error": sharing.last_error,
+        });
+    }
+    json_response(&worker, StatusCode::OK, Bytes::from(detail.to_string()))
 }
 
 async fn metrics(Shared(worker): Shared<Worker>) -> Response {
-    match worker.state.metrics.render() {
+    match worker.state.metrics.render(&worker.state.pacing) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             typed_response(&worker, StatusCode::OK, kind, text)
@@ -139,14 +152,14 @@ async fn unknown_route(Shared(worker): Shared<Worker>, uri: Uri) -> Response {
     refuse(&worker, uri.path(), &Refusal::unknown_route(uri.path()))
 }
 
-fn refuse(worker: &Worker, path: &str, refusal: &Refusal) -> Response {
+pub(crate) fn refuse(worker: &Worker, path: &str, refusal: &Refusal) -> Response {
     let id = RequestId::new(worker.state.clock.unix_millis());
     let mut response = refusal.to_response(error_dialect(path), id.as_str());
     relay::stamp(response.headers_mut(), id);
     response
 }
 
-fn json_response(worker: &Worker, status: StatusCode, body: Bytes) -> Response {
+pub(crate) fn json_response(worker: &Worker, status: StatusCode, body: Bytes) -> Response {
     typed_response(worker, status, "application/json", body)
 }
 

@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::pacing;
 
 /// A gateway with its address bound. Requests are served once [`run`](Self::run) is called.
 #[derive(Debug)]
@@ -33,9 +35,9 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// The account's settings cannot be used.
+    /// The settings cannot be used.
     #[error(transparent)]
-    Account(#[from] crate::AccountError),
+    Build(#[from] crate::BuildError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; is another program there?")]
     Bind {
@@ -149,11 +151,19 @@ impl Server {
                 .map_err(ServerError::Runtime)?;
         }
         drop(alive);
+        let state = Arc::clone(self.gateway.state());
+        let refresh = state.quota_api.then(|| {
+            let worker = self.gateway.worker();
+            AbortOnDropHandle::new(tokio::spawn(pacing::refresh(worker.state, worker.upstream)))
+        });
         shutdown.await;
+        drop(refresh);
         tracing::info!("draining: open requests may end");
         stop.cancel();
         // Every runtime has ended when the last sender is gone; nobody ever sends.
         let _none = all_gone.recv().await;
+        // It only waits for Redis, and nothing else runs any more.
+        let _ = tokio::task::spawn_blocking(move || state.pacing.leave()).await;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::account::Account;
+use crate::admin::AdminToken;
 use crate::clock::Clock;
 use crate::config::{Limits, Timeouts};
 use crate::keys::KeyStore;
@@ -21,6 +22,10 @@ pub(crate) struct State {
     pub(crate) metrics: Metrics,
     pub(crate) models: ModelList,
     pub(crate) pacing: Pacing,
+    /// What opens the admin endpoints; `None` keeps them closed.
+    pub(crate) admin: Option<AdminToken>,
+    /// Whether the service is asked for the account's limits.
+    pub(crate) quota_api: bool,
 }
 
 impl fmt::Debug for State {

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
 
-use support::{KEY, OPENAI, Running, post, read_json, send, start};
+use support::{KEY, OPENAI, Running, get, post, read, read_json, send, start};
 
 /// A gateway that was told `limits`, in front of a simulator with 6,000 requests per minute.
 async fn pair(limits: &str) -> (RunningSimulator, Running) {
@@ -28,6 +28,7 @@ async fn pair(limits: &str) -> (RunningSimulator, Running) {
         [[accounts]]
         api_keys = ["sk-upstream-0001"]
         base_url = "{}"
+        quota_api = false
         {limits}
         [[keys]]
         name = "test"
@@ -155,4 +156,119 @@ async fn more_than_may_run_at_once_waits_for_one_to_end() {
             .all(|answer| answer.status() == StatusCode::OK)
     );
     assert_eq!(simulator.journal().len(), 12);
+}
+
+/// One request per second, and streams that hear of their wait every 50 ms.
+const SLOW: &str = "[[accounts.limits]]
+        model = \"*\"
+        requests = [\"1/1s\"]
+        exact = true
+        ramp = false
+        [pacing]
+        keep_alive = \"50ms\"
+        [admin]
+        token = \"operator-token-1\"";
+
+fn streamed(number: usize) -> String {
+    json!({ "model": "qwen-plus", "stream": true,
+        "messages": [{ "role": "user", "content": format!("问题{number}") }] })
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_stream_in_line_is_kept_alive_by_comments_and_then_answered() {
+    let (simulator, gateway) = pair(SLOW).await;
+    let first = send(gateway.address, post(OPENAI, streamed(1))).await;
+    assert!(read(first).await.2.contains("[DONE]"));
+    let (status, headers, text) =
+        read(send(gateway.address, post(OPENAI, streamed(2))).await).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(headers["content-type"], "text/event-stream");
+    assert!(headers.contains_key("x-request-id"));
+    let (before, after) = text.split_once(": x-bailian-queue-ms ").unwrap();
+    assert!(before.matches(": in line\n\n").count() > 3, "{before:?}");
+    assert!(before.replace(": in line\n\n", "").is_empty());
+    let queued: u64 = after.split_once('\n').unwrap().0.parse().unwrap();
+    assert!((500..1_500).contains(&queued), "{queued}");
+    assert!(after.contains("data: {") && after.trim_end().ends_with("data: [DONE]"));
+    assert_eq!(simulator.journal().len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_stream_in_line_is_refused_it_hears_as_an_event_of_its_dialect() {
+    let (simulator, gateway) = pair(SLOW).await;
+    // The lane of an unknown model is as slow as any other.
+    let body = streamed(2).replace("qwen-plus", "no-such-model");
+    drop(read(send(gateway.address, post(OPENAI, body.clone())).await).await);
+    let (status, _, text) = read(send(gateway.address, post(OPENAI, body)).await).await;
+    assert_eq!(status, StatusCode::OK);
+    let event = text.rsplit_once("data: ").unwrap().1;
+    let error: serde_json::Value = serde_json::from_str(event.trim()).unwrap();
+    assert!(error["error"]["message"].is_string(), "{error}");
+    assert_eq!(simulator.journal().len(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_the_line_frees_its_place() {
+    let (simulator, gateway) = pair(SLOW).await;
+    drop(read(send(gateway.address, post(OPENAI, question(1))).await).await);
+    let waiting = || async {
+        let mut request = get("/admin/v1/lanes");
+        let token = "Bearer operator-token-1";
+        request
+            .headers_mut()
+            .insert("authorization", token.parse().unwrap());
+        let (_, _, lanes) = read_json(send(gateway.address, request).await).await;
+        lanes["data"][0]["waiting"]["high"].as_u64().unwrap()
+    };
+    let leaver = tokio::spawn(send(gateway.address, post(OPENAI, streamed(2))));
+    let stream = leaver.await.unwrap();
+    assert_eq!(waiting().await, 1);
+    drop(stream);
+    while waiting().await > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(simulator.journal().len(), 1);
+}
+
+#[tokio::test]
+async fn the_operator_sees_every_lane_and_nobody_else_does() {
+    let (_simulator, gateway) = pair(SLOW).await;
+    drop(read(send(gateway.address, post(OPENAI, question(1))).await).await);
+    let ask = |authorization: Option<&'static str>| {
+        let mut request = get("/admin/v1/lanes");
+        request.headers_mut().remove("authorization");
+        if let Some(value) = authorization {
+            let value = http::HeaderValue::from_static(value);
+            request.headers_mut().insert("authorization", value);
+        }
+        send(gateway.address, request)
+    };
+    for wrong in [
+        None,
+        Some("Bearer operator-token-2"),
+        Some("Bearer sk-bl-test-key-0001"),
+    ] {
+        let (status, _, body) = read_json(ask(wrong).await).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert!(body["error"]["message"].as_str().unwrap().contains("admin"));
+    }
+    let (status, _, lanes) = read_json(ask(Some("Bearer operator-token-1")).await).await;
+    assert_eq!(status, StatusCode::OK);
+    let lane = &lanes["data"][0];
+    assert_eq!(lane["lane"], "qwen-plus");
+    let limit = &lane["limits"][0];
+    assert_eq!(limit["amount"], 1);
+    assert_eq!(limit["source"], "config");
+    assert_eq!(limit["used"], 1);
+    assert_eq!(lane["granted"]["high"], 1);
+    let (_, _, metrics) = read(send(gateway.address, get("/metrics")).await).await;
+    for line in [
+        "bailian_lane_granted_total{lane=\"qwen-plus\",class=\"high\"} 1",
+        "bailian_lane_limit{lane=\"qwen-plus\",measure=\"requests\",seconds=\"1\",layer=\"model\",source=\"config\"} 1.0",
+        "bailian_lanes 1.0",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
 }

@@ -9,7 +9,7 @@ use bailian_wire::Dialect;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::pacing::{self, LaneFile, PacingFile};
+use super::pacing::{self, LaneFile, PacingFile, RedisFile};
 use super::secret::{self, Environment};
 use super::{
     AccountConfig, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits, PacingConfig,
@@ -29,6 +29,8 @@ pub(super) struct ConfigFile {
     timeouts: TimeoutsFile,
     #[serde(default)]
     pacing: PacingFile,
+    redis: Option<RedisFile>,
+    admin: Option<AdminFile>,
     #[serde(default)]
     accounts: Vec<AccountFile>,
     #[serde(default)]
@@ -57,6 +59,18 @@ struct TimeoutsFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct AdminFile {
+    token: String,
+}
+
+impl std::fmt::Debug for AdminFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminFile").finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct AccountFile {
     name: Option<String>,
     api_keys: Vec<String>,
@@ -67,6 +81,7 @@ struct AccountFile {
     forward_headers: Vec<String>,
     #[serde(default)]
     limits: Vec<LaneFile>,
+    quota_api: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +155,13 @@ impl ConfigFile {
         let pacing = self.pacing.resolve(&mut problems);
         let account = resolve_accounts(self.accounts, environment, &mut problems);
         let keys = resolve_keys(self.keys, environment, &mut problems);
+        let name = account.as_ref().map_or("default", |account| &account.name);
+        let redis = self
+            .redis
+            .and_then(|redis| redis.resolve(name, environment, &mut problems));
+        let admin_token = self
+            .admin
+            .and_then(|admin| resolve_admin_token(&admin.token, environment, &mut problems));
         match (listen, account) {
             (Some(listen), Some(account)) if problems.is_empty() => Ok(Config {
                 listen,
@@ -148,6 +170,8 @@ impl ConfigFile {
                 timeouts,
                 account,
                 pacing,
+                redis,
+                admin_token,
                 keys,
             }),
             _ => Err(problems),
@@ -265,12 +289,25 @@ fn resolve_accounts(
             workspace: roots.workspace,
             forward_headers: account.forward_headers,
             limits,
+            quota_api: account.quota_api.unwrap_or(true),
         }),
         Err(problem) => {
             problems.push(Problem::new("accounts[0]", problem));
             None
         }
     }
+}
+
+fn resolve_admin_token(
+    text: &str,
+    environment: &dyn Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<SecretString> {
+    let token = secret::resolve(text, environment)
+        .and_then(|token| key_problem(&token).map_or(Ok(token), |problem| Err(problem.to_owned())));
+    token
+        .map_err(|problem| problems.push(Problem::new("admin.token", problem)))
+        .ok()
 }
 
 fn resolve_keys(
@@ -387,8 +424,20 @@ pub(super) fn from_environment(
     if let Some(problem) = key_problem(&virtual_key) {
         problems.push(Problem::new("BAILIAN_API_KEY", problem));
     }
+    let redis = environment
+        .setting("BAILIAN_REDIS_URL")
+        .map(RedisFile::of_variable)
+        .and_then(|redis| redis.resolve("default", environment, &mut problems));
+    let admin_token = environment
+        .setting("BAILIAN_ADMIN_TOKEN")
+        .and_then(|token| resolve_admin_token(&token, environment, &mut problems));
     match (api_key, roots) {
-        (Some(api_key), Some(roots)) if problems.is_empty() => minimal(roots, api_key, virtual_key),
+        (Some(api_key), Some(roots)) if problems.is_empty() => {
+            let mut config = minimal(roots, api_key, virtual_key)?;
+            config.redis = redis;
+            config.admin_token = admin_token;
+            Ok(config)
+        }
         _ => Err(problems),
     }
 }
@@ -426,8 +475,11 @@ fn minimal(
             workspace: roots.workspace,
             forward_headers: Vec::new(),
             limits: Vec::new(),
+            quota_api: true,
         },
         pacing: PacingConfig::default(),
+        redis: None,
+        admin_token: None,
         keys: vec![KeyConfig {
             owner: VirtualKey::new("default", "default"),
             secret: KeySecret::Plain(virtual_key),

@@ -176,7 +176,7 @@ fn the_books_limits_are_read_as_they_stand_there() {
     let text = GOOD.replacen("[[keys]]", &format!("{example}\n[[keys]]"), 1);
     let config = parse(&text).unwrap();
     let rule = &config.account.limits[0];
-    assert_eq!(rule.model, "qwen-plus");
+    assert_eq!(rule.models, ["qwen-plus"]);
     let limits: Vec<String> = rule.lane.limits.iter().map(ToString::to_string).collect();
     assert_eq!(
         limits,

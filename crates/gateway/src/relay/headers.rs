@@ -21,8 +21,6 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// Milliseconds that the request waited in the gateway for its turn.
 const QUEUE_MS: HeaderName = HeaderName::from_static("x-bailian-queue-ms");
 
-const WORKSPACE: HeaderName = HeaderName::from_static("x-dashscope-workspace");
-
 /// Switches of a call (http-native.md §3.1, compat.md §1.3) and the client's own name. Neither the
 /// caller's credentials nor a workspace of its choice are among them: both are the account's.
 const TO_UPSTREAM: [&str; 12] = [
@@ -95,9 +93,7 @@ pub(super) fn to_upstream(from: &HeaderMap, account: &Account, endpoint: &Endpoi
     if let Some(authorization) = account.authorization() {
         headers.insert(AUTHORIZATION, authorization);
     }
-    if let Some(workspace) = &account.workspace {
-        headers.insert(WORKSPACE, workspace.clone());
-    }
+    account.add_workspace(&mut headers);
     headers
 }
 
@@ -113,10 +109,22 @@ pub(super) fn to_client(from: &HeaderMap, is_event_stream: bool) -> HeaderMap {
         headers.insert(UPSTREAM_REQUEST_ID, id.clone());
     }
     if is_event_stream {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        unbuffered(&mut headers);
     }
     headers
+}
+
+/// The header lines of a stream that begins before upstream's answer.
+pub(super) fn of_event_stream() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(6);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    unbuffered(&mut headers);
+    headers
+}
+
+fn unbuffered(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
 /// Puts the gateway's request id on an answer.

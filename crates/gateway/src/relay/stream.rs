@@ -23,8 +23,13 @@ pub(super) struct StreamBody {
     cut: Option<UpstreamError>,
     tap: EventTap,
     idle: IdleGuard,
+    /// When the lane was told last how long the answer is by now.
+    told_at: std::time::Instant,
     record: Record,
 }
+
+/// How often the lane is told.
+const TELL_INTERVAL: Duration = Duration::from_millis(500);
 
 type Polled = Poll<Option<Result<Frame<Bytes>, UpstreamError>>>;
 
@@ -35,6 +40,7 @@ impl StreamBody {
             cut: None,
             tap: EventTap::default(),
             idle: IdleGuard::new(record.idle_limit()),
+            told_at: record.now(),
             record,
         }
     }
@@ -44,6 +50,20 @@ impl StreamBody {
         self.upstream = None;
         self.record.usage = self.tap.usage();
         self.record.end_as(outcome);
+    }
+
+    /// Native streams report usage as they go: then the lane need not guess.
+    fn tell_lane(&mut self) {
+        if !self.tap.has_report() {
+            return;
+        }
+        let now = self.record.now();
+        if now.saturating_duration_since(self.told_at) >= TELL_INTERVAL {
+            self.told_at = now;
+            if let Some(usage) = self.tap.usage() {
+                self.record.observe(usage.output_tokens);
+            }
+        }
     }
 
     /// Upstream broke off. Between two events the client is told in its own dialect; inside one
@@ -83,6 +103,7 @@ impl Body for StreamBody {
                     this.idle.touch();
                     this.record.note_first_byte();
                     this.tap.feed(data);
+                    this.tell_lane();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

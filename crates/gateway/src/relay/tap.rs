@@ -72,6 +72,11 @@ impl EventTap {
         }
     }
 
+    /// Whether the stream has said anything of its usage.
+    pub(super) fn has_report(&self) -> bool {
+        !self.report.is_empty()
+    }
+
     /// What the stream said last of its usage.
     pub(super) fn usage(&self) -> Option<TokenCounts> {
         counts(&self.report)

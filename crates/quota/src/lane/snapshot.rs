@@ -57,6 +57,8 @@ pub struct LaneSnapshot {
     pub running: u64,
     /// How many may; `None` for any number.
     pub max_running: Option<u64>,
+    /// Replicas that share the lane, as far as is known; `None` for one alone.
+    pub replicas: Option<u64>,
     /// Requests per second that the smooth start allows now; `None` without one.
     pub ramp_per_second: Option<f64>,
     /// Waiting requests, by class.
@@ -101,6 +103,10 @@ pub struct LimitSnapshot {
     pub allowed: f64,
     /// What was used in the last period.
     pub used: u64,
+    /// What all replicas together may use; the same as `allowed` for one alone.
+    pub whole: f64,
+    /// What other replicas have used, as far as they told.
+    pub others_used: u64,
 }
 
 /// One tenant's waiting requests.
@@ -140,6 +146,8 @@ impl<T> LaneCore<T> {
             .map(|bound| LimitSnapshot {
                 used: bound.used(at),
                 allowed: bound.cap(),
+                whole: bound.adaptive.cap(),
+                others_used: bound.others_used(),
                 limit: bound.limit,
             })
             .collect();
@@ -152,6 +160,7 @@ impl<T> LaneCore<T> {
         };
         LaneSnapshot {
             limits,
+            replicas: self.replicas(),
             running: self.running.now(),
             max_running: cap.is_finite().then(|| crate::time::from_f64(cap)),
             ramp_per_second: self.ramp.as_ref().map(super::Ramp::rate),

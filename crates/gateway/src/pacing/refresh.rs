@@ -1,0 +1,128 @@
+//! Asks the service what the account may use: at the start, and every few minutes.
+//!
+//! The two language versions of the documentation name different paths, so both are tried
+//! (catalogue, `quota_api`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailian_wire::quota::{Quota, QuotaAnswer};
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
+use http_body_util::{BodyExt as _, Limited};
+
+use crate::relay::Chain;
+use crate::state::State;
+use crate::upstream::Upstream;
+
+/// Time between two questions, and after an answer that could not be used.
+const INTERVAL: Duration = Duration::from_mins(5);
+const INTERVAL_AFTER_FAILURE: Duration = Duration::from_mins(10);
+/// How long one page may take.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Quotas per page, as the documentation's example has it, and the most pages that are read.
+const PAGE_SIZE: u64 = 20;
+const MOST_PAGES: u64 = 200;
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+
+/// Paths below the native root.
+const PATHS: [&str; 2] = ["/quotas", "/models/limits"];
+
+/// Why the service's limits are not known.
+#[derive(Debug, thiserror::Error)]
+enum QuotaError {
+    #[error("the quota API did not answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    #[error("cannot ask the quota API")]
+    Upstream(#[from] crate::upstream::UpstreamError),
+    #[error("the quota API's answer did not come whole")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the quota API answered with HTTP {0}")]
+    Status(http::StatusCode),
+    #[error("the quota API's answer cannot be read")]
+    Json(#[from] serde_json::Error),
+    #[error("the request to the quota API cannot be made")]
+    Request,
+}
+
+/// Asks for as long as it is driven.
+pub(crate) async fn run(state: Arc<State>, upstream: Arc<dyn Upstream>) {
+    let mut is_first = true;
+    loop {
+        let interval = match ask(&state, &*upstream).await {
+            Ok(quotas) => {
+                let message = "the service told the account's limits";
+                if is_first {
+                    tracing::info!(models = quotas.len(), "{message}");
+                }
+                state.pacing.tell(&quotas);
+                INTERVAL
+            }
+            Err(error) => {
+                // Most accounts and all other upstreams have no such thing: no reason to worry.
+                tracing::debug!(error = %Chain(&error), "limits stay as they are known");
+                INTERVAL_AFTER_FAILURE
+            }
+        };
+        is_first = false;
+        tokio::time::sleep(interval).await;
+    }
+}
+
+async fn ask(state: &State, upstream: &dyn Upstream) -> Result<Vec<Quota>, QuotaError> {
+    let [first, second] = PATHS;
+    match ask_at(state, upstream, first).await {
+        Err(QuotaError::Status(_) | QuotaError::Json(_)) => ask_at(state, upstream, second).await,
+        answer => answer,
+    }
+}
+
+async fn ask_at(
+    state: &State,
+    upstream: &dyn Upstream,
+    path: &str,
+) -> Result<Vec<Quota>, QuotaError> {
+    let mut quotas = Vec::new();
+    for number in 1..=MOST_PAGES {
+        let page = tokio::time::timeout(TIMEOUT, page(state, upstream, path, number))
+            .await
+            .map_err(|_| QuotaError::Timeout)??;
+        let total = page.output.total;
+        let is_last = page.output.quotas.is_empty();
+        quotas.extend(page.output.quotas);
+        if is_last || total.is_none_or(|total| quotas.len() as u64 >= total) {
+            break;
+        }
+    }
+    Ok(quotas)
+}
+
+async fn page(
+    state: &State,
+    upstream: &dyn Upstream,
+    path: &str,
+    number: u64,
+) -> Result<QuotaAnswer, QuotaError> {
+    let account = &state.account;
+    let endpoint = account.native_endpoint();
+    let query = format!("page_no={number}&page_size={PAGE_SIZE}");
+    let mut request = http::Request::new(Bytes::new());
+    *request.uri_mut() = endpoint.below(path, &query).ok_or(QuotaError::Request)?;
+    let headers = request.headers_mut();
+    headers.insert(HOST, endpoint.origin.host_header().clone());
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if let Some(authorization) = account.authorization() {
+        headers.insert(AUTHORIZATION, authorization);
+    }
+    account.add_workspace(headers);
+    let answer = upstream.send(&endpoint.origin, request).await?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(QuotaError::Status(status));
+    }
+    let body = Limited::new(answer.into_body(), MAX_PAGE_BYTES)
+        .collect()
+        .await;
+    let bytes = body.map_err(QuotaError::Body)?.to_bytes();
+    Ok(serde_json::from_slice(&bytes)?)
+}

@@ -6,7 +6,8 @@ mod failure;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bailian_quota::{RetryCost, Slot};
+use bailian_quota::{Permit, Refused, RetryCost, Slot};
+use bailian_wire::chat::Usage;
 use bailian_wire::error::ErrorClass;
 use tokio::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::attempt::{Attempt, Outcome};
 use crate::client::{Client, Shared};
 use crate::error::{Error, Failed, StreamFailure, TimeoutError, TimeoutPart};
 use crate::options::RequestOptions;
+use crate::pacing::{Turn, stop_error, throttle_of};
 use crate::retry::{RetryPolicy, jitter};
 use crate::transport::Sent;
 
@@ -39,6 +41,15 @@ pub(crate) struct Course<'a> {
     settings: &'a Settings,
     attempts: Vec<Attempt>,
     waited: Duration,
+    turn: Option<&'a Turn>,
+    permit: Option<Permit>,
+}
+
+/// What a call costs its lane: settled when it is over.
+#[derive(Debug, Default)]
+pub(crate) struct Spending {
+    permit: Option<Permit>,
+    pub(crate) usage: Option<Usage>,
 }
 
 /// A place in the client's own request limits, given back if the call is dropped while waiting.
@@ -102,16 +113,18 @@ impl Settings {
 
 impl<'a> Course<'a> {
     /// Before the first attempt.
-    pub(crate) fn new(client: &'a Client, settings: &'a Settings) -> Self {
+    pub(crate) fn new(client: &'a Client, settings: &'a Settings, turn: Option<&'a Turn>) -> Self {
         Self {
             shared: &client.shared,
             settings,
             attempts: Vec::new(),
             waited: Duration::ZERO,
+            turn,
+            permit: None,
         }
     }
 
-    /// Waits until the client's own limits let the next attempt go.
+    /// Waits until the client's own limits and the model's lane let the next attempt go.
     ///
     /// # Cancel safety
     /// Dropping the future gives the place in the limits back.
@@ -121,11 +134,40 @@ impl<'a> Course<'a> {
             .map_err(|error| {
                 let attempts = std::mem::take(&mut self.attempts);
                 Error::Timeout(Box::new(Failed::new(error, attempts)))
-            })
+            })?;
+        let Some(turn) = self.turn else {
+            return Ok(());
+        };
+        let permit = turn.wait(self.settings.deadline).await;
+        self.permit = Some(permit.map_err(|refused| self.refused(&refused))?);
+        Ok(())
     }
 
-    /// Notes that the attempt succeeded, and returns all attempts.
-    pub(crate) fn succeeded(mut self, request_id: Option<String>) -> Vec<Attempt> {
+    /// The lane gave no permit: nothing was sent.
+    fn refused(&mut self, refused: &Refused) -> Error {
+        let attempts = std::mem::take(&mut self.attempts);
+        let after = refused.retry_after();
+        if let Refused::Stopped {
+            code,
+            message,
+            status,
+            ..
+        } = refused
+        {
+            let error = stop_error(code, message, *status);
+            return Error::Api(Box::new(
+                Failed::new(error, attempts).with_retry_after(after),
+            ));
+        }
+        let error = TimeoutError {
+            part: TimeoutPart::OwnLimit,
+            limit: after.unwrap_or_default(),
+        };
+        Error::Timeout(Box::new(Failed::new(error, attempts)))
+    }
+
+    /// Notes that the attempt succeeded, and returns all attempts and what remains to be settled.
+    pub(crate) fn succeeded(mut self, request_id: Option<String>) -> (Vec<Attempt>, Spending) {
         self.shared
             .budget
             .deposit_success(Instant::now().into_std());
@@ -135,7 +177,14 @@ impl<'a> Course<'a> {
             request_id,
             waited: self.waited,
         });
-        self.attempts
+        if let Some(permit) = &self.permit {
+            permit.admitted();
+        }
+        let spending = Spending {
+            permit: self.permit,
+            usage: None,
+        };
+        (self.attempts, spending)
     }
 
     /// Notes that the attempt failed, and waits out the pause before the next one.
@@ -145,6 +194,9 @@ impl<'a> Course<'a> {
     pub(crate) async fn failed(&mut self, failure: AttemptFailure) -> Result<(), Error> {
         let retries = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
         self.attempts.push(failure.as_attempt(self.waited));
+        if let Some(permit) = self.permit.take() {
+            tell_lane(permit, &failure);
+        }
         let Some(pause) = next_pause(self.shared, self.settings, &failure, retries) else {
             return Err(failure.into_error(std::mem::take(&mut self.attempts)));
         };
@@ -218,6 +270,20 @@ fn next_pause(
     paid.is_ok().then_some(pause)
 }
 
+/// What a failure means to the lane of its permit.
+fn tell_lane(permit: Permit, failure: &AttemptFailure) {
+    match &failure.cause {
+        Cause::Api(error) => match throttle_of(error) {
+            Some(throttle) => permit.refused(&throttle, failure.hints.after),
+            // Errors cost no tokens.
+            None => permit.settle(bailian_quota::Usage::new(0, 0)),
+        },
+        Cause::Transport(error) if error.sent() == Sent::No => permit.give_back(),
+        Cause::Timeout(error) if error.part == TimeoutPart::Connect => permit.give_back(),
+        _ => permit.settle(bailian_quota::Usage::unknown()),
+    }
+}
+
 async fn wait_for_own_limits(
     shared: &Arc<Shared>,
     settings: &Settings,
@@ -244,6 +310,26 @@ async fn wait_for_own_limits(
     }
     place.slot = None;
     Ok(())
+}
+
+// === impl Spending ===
+
+impl Spending {
+    /// Tells the lane what the call cost. Done once, here or on drop.
+    pub(crate) fn settle(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            let usage = self.usage.as_ref();
+            permit.settle(usage.map_or_else(bailian_quota::Usage::unknown, |usage| {
+                bailian_quota::Usage::new(usage.input_tokens, usage.output_tokens)
+            }));
+        }
+    }
+}
+
+impl Drop for Spending {
+    fn drop(&mut self) {
+        self.settle();
+    }
 }
 
 // === impl Place ===

@@ -14,6 +14,8 @@ use crate::config::Config;
 #[cfg(feature = "transport-reqwest")]
 use crate::error::Error;
 use crate::options::RequestOptions;
+use crate::pacing::Pacing;
+use crate::region::Region;
 use crate::transport::Transport;
 
 /// A client of Model Studio.
@@ -44,6 +46,9 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) budget: RetryBudget,
     pub(crate) limiter: RequestLimiter,
+    pub(crate) pacing: Pacing,
+    /// The region whose published limits hold; `None` where the host is not the service's own.
+    pub(crate) region: Option<Region>,
     pub(crate) random: Mutex<fastrand::Rng>,
 }
 
@@ -84,6 +89,11 @@ impl Client {
     /// The configuration that this client was built with.
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// How this client's calls are paced.
+    pub fn pacing(&self) -> &Pacing {
+        &self.shared.pacing
     }
 
     /// Chat with text and vision models.

@@ -16,6 +16,7 @@
 //! * [`Client`] is cheap to clone and shares its connection pool, retry budget and request limits.
 //! * [`Client::chat`] speaks the native and the OpenAI-compatible protocol with the same types.
 //! * [`Error`] says what to do next, and [`Error::retry_advice`] whether to try again.
+//! * Calls wait for their turn below the account's limits; [`pacing`] says how, and how to switch it off.
 //! * Dropping a future or a stream cancels the request.
 //!
 //! # Features
@@ -35,6 +36,7 @@ pub mod config;
 mod endpoint;
 mod error;
 mod options;
+pub mod pacing;
 mod region;
 mod response;
 mod retry;
@@ -62,6 +64,7 @@ pub use error::{
     ValidationError,
 };
 pub use options::RequestOptions;
+pub use pacing::Pacing;
 pub use region::{InvalidWorkspace, Region, UnknownRegion, Workspace};
 pub use response::Response;
 pub use retry::RetryPolicy;

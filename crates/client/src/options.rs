@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bailian_quota::Class;
 use bailian_wire::Dialect;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -37,6 +38,7 @@ pub struct RequestOptions {
     pub(crate) protocol: Option<Dialect>,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) validate: Option<bool>,
+    pub(crate) priority: Option<Class>,
     problems: Vec<ConfigProblem>,
 }
 
@@ -63,6 +65,12 @@ impl RequestOptions {
     /// Limits the whole call with all its attempts and the reading of a stream; `None` for no limit.
     pub fn total_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.total = Some(limit.into());
+        self
+    }
+
+    /// How urgent the call is beside others that wait in the client's own [pacing](crate::pacing).
+    pub fn priority(mut self, class: Class) -> Self {
+        self.priority = Some(class);
         self
     }
 
@@ -151,6 +159,7 @@ impl RequestOptions {
             protocol: self.protocol.or(weaker.protocol),
             retry: self.retry.clone().or_else(|| weaker.retry.clone()),
             validate: self.validate.or(weaker.validate),
+            priority: self.priority.or(weaker.priority),
             problems,
         }
     }

@@ -79,6 +79,18 @@ impl Region {
         }
     }
 
+    /// The region that one of the service's own hosts belongs to.
+    pub fn of_host(host: &str) -> Option<Self> {
+        let name = host.split(':').next().unwrap_or_default();
+        Self::ALL.into_iter().find(|region| {
+            region.shared_host() == Some(name)
+                || name
+                    .strip_suffix(".maas.aliyuncs.com")
+                    .and_then(|rest| rest.split_once('.'))
+                    .is_some_and(|(_, place)| place == region.as_str())
+        })
+    }
+
     /// The host of one workspace in the region.
     pub fn workspace_host(self, workspace: &Workspace) -> String {
         format!("{}.{}.maas.aliyuncs.com", workspace.as_str(), self.as_str())

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bailian_quota::share::redis::{RedisError, Sharing, SharingStatus};
-use bailian_quota::{Class, Demand, Lane, Pacer, Stop, Throttle};
-use bailian_wire::error::{ApiError, ErrorClass};
+use bailian_quota::{Class, Demand, Lane, Pacer};
 use bailian_wire::quota::Quota;
+use bailian_wire::tokens::estimate_request;
 use http::HeaderMap;
 use parking_lot::Mutex;
 
@@ -23,9 +23,6 @@ use crate::keys::VirtualKey;
 const PRIORITY: &str = "x-bailian-priority";
 /// How long the caller would wait for its turn at most: `5s`, `500ms`, or seconds.
 const MAX_WAIT: &str = "x-bailian-max-wait";
-
-/// The most input tokens that a body is taken for: no model reads more.
-const MOST_INPUT: u64 = 1_000_000;
 
 /// All lanes of the account.
 #[derive(Debug)]
@@ -124,7 +121,7 @@ impl Pacing {
         let class = asked.map_or(owner.priority, |class| owner.priority.lowered_to(class));
         let patience = text(MAX_WAIT).and_then(parse_wait);
         let patience = patience.map_or(self.config.max_wait, |wait| wait.min(self.config.max_wait));
-        Demand::new(Arc::clone(&owner.tenant), estimate(body))
+        Demand::new(Arc::clone(&owner.tenant), estimate_request(body))
             .weight(owner.weight)
             .class(class)
             .max_output_tokens(max_output)
@@ -140,76 +137,9 @@ fn parse_wait(text: &str) -> Option<Duration> {
     }
 }
 
-/// Input tokens by the kind of bytes: about four of ASCII, or one and a half Chinese characters of
-/// three bytes, are a token. The lane corrects the rest from reported usage.
-fn estimate(body: &[u8]) -> u64 {
-    // Sums of so few bits fit into a byte, and such sums compilers make fast.
-    let sums = body
-        .chunks(255)
-        .map(|chunk| chunk.iter().map(|byte| byte >> 7).sum::<u8>());
-    let other: u64 = sums.map(u64::from).sum();
-    let ascii = body.len() as u64 - other;
-    (ascii / 4 + other * 2 / 9).min(MOST_INPUT)
-}
-
-/// What an error of upstream means to the lane; `None` for errors that are about the request.
-pub(crate) fn throttle_of(error: &ApiError) -> Option<Throttle> {
-    let code = error.native_code().or(error.code()).unwrap_or_default();
-    match error.class() {
-        ErrorClass::RateLimitRequests if code == "Throttling.Concurrency" => {
-            Some(Throttle::Concurrency)
-        }
-        // The bare code is the service's own lack of room.
-        ErrorClass::RateLimitRequests if code == "Throttling" => Some(Throttle::Capacity),
-        ErrorClass::RateLimitRequests => Some(Throttle::Requests),
-        ErrorClass::RateLimitTokens => Some(Throttle::Tokens),
-        ErrorClass::RateLimitBurst => Some(Throttle::Burst),
-        ErrorClass::QuotaExhausted => Some(Throttle::Exhausted(Stop::new(
-            code,
-            error.message(),
-            error.status(),
-        ))),
-        _ if error.status() == 429 => Some(Throttle::Capacity),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bailian_wire::error::parse_error_body;
-
-    fn read(status: u16, body: &str) -> Option<&'static str> {
-        throttle_of(&parse_error_body(status, body.as_bytes())).map(|throttle| throttle.as_str())
-    }
-
-    #[test]
-    fn every_refusal_of_the_service_is_told_apart() {
-        let native = |code: &str| format!(r#"{{"code":"{code}","message":"m","request_id":"r"}}"#);
-        assert_eq!(read(429, &native("Throttling.RateQuota")), Some("requests"));
-        assert_eq!(read(429, &native("Throttling.BurstRate")), Some("burst"));
-        assert_eq!(
-            read(429, &native("Throttling.Concurrency")),
-            Some("concurrency")
-        );
-        assert_eq!(read(429, &native("Throttling")), Some("capacity"));
-        assert!(read(429, &native("Throttling.Unheard")).is_some());
-        assert_eq!(read(400, &native("Arrearage")), Some("exhausted"));
-        assert_eq!(
-            read(403, &native("AllocationQuota.FreeTierOnly")),
-            Some("exhausted")
-        );
-        assert_eq!(read(400, &native("InvalidParameter")), None);
-        assert_eq!(read(500, &native("InternalError")), None);
-    }
-
-    #[test]
-    fn chinese_weighs_more_per_byte_than_english_in_bodies_of_any_length() {
-        assert_eq!(estimate(b""), 0);
-        assert_eq!(estimate(&[b'a'; 4_000]), 1_000);
-        assert_eq!(estimate("长".repeat(3_000).as_bytes()), 2_000);
-        assert_eq!(estimate(&[0xff; 900]), 200);
-    }
 
     #[test]
     fn waits_are_read_as_seconds_or_with_a_unit() {

@@ -23,6 +23,7 @@ pub mod openai;
 pub mod quota;
 pub mod sse;
 pub mod stream;
+pub mod tokens;
 pub mod validate;
 
 pub use self::dialect::{Dialect, UnknownDialect};

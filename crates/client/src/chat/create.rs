@@ -19,13 +19,15 @@ pub(super) async fn run(client: &Client, plan: &Plan) -> Result<Response<ChatRes
     if plan.stream {
         return stream::open(client, plan).await?.collect().await;
     }
-    let mut course = Course::new(client, &plan.settings);
+    let mut course = Course::new(client, &plan.settings, plan.turn.as_ref());
     loop {
         course.may_send().await?;
         match attempt(client, plan).await {
             Ok((answer, headers)) => {
                 let request_id = answer.request_id.clone();
-                let attempts = course.succeeded(request_id.clone());
+                let usage = answer.usage.clone();
+                let (attempts, mut spending) = course.succeeded(request_id.clone());
+                spending.usage = usage;
                 return Ok(Response::new(answer, request_id, headers, attempts));
             }
             Err(failure) => course.failed(failure).await?,

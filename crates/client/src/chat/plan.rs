@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bailian_wire::Dialect;
 use bailian_wire::catalog::{Catalog, Model, Thinking};
 use bailian_wire::chat::ChatRequest;
+use bailian_wire::tokens::estimate_request;
 use bailian_wire::validate::validate_chat;
 use bytes::Bytes;
 
@@ -14,6 +15,7 @@ use crate::client::Client;
 use crate::config::{Config, ConfigError, ConfigProblem};
 use crate::error::{Error, ValidationError};
 use crate::options::RequestOptions;
+use crate::pacing::Turn;
 
 /// A request that was checked and encoded, ready to be sent any number of times.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Plan {
     pub(super) stream: bool,
     /// Whether frames repeat the whole text so far.
     pub(super) cumulative: bool,
+    /// Its place in the model's lane; `None` without pacing.
+    pub(super) turn: Option<Turn>,
     encoded: http::Request<Bytes>,
 }
 
@@ -68,7 +72,18 @@ impl Plan {
                 stream,
             },
         )?;
+        let lane = client
+            .shared
+            .pacing
+            .lane(&request.model, client.shared.region);
+        let turn = lane.map(|lane| Turn {
+            lane,
+            class: options.priority.unwrap_or_default(),
+            input_tokens: estimate_request(encoded.body()),
+            max_output: request.max_completion_tokens.or(request.max_tokens),
+        });
         Ok(Self {
+            turn,
             settings: Settings::of_call(client, &options),
             protocol,
             stream,

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 pub(super) use open::open;
 
 use crate::attempt::Attempt;
-use crate::call::{AttemptFailure, Cause, Settings};
+use crate::call::{AttemptFailure, Cause, Settings, Spending};
 use crate::error::{Error, TimeoutError, TimeoutPart};
 use crate::response::Response;
 use crate::transport::Body;
@@ -42,7 +42,8 @@ pub struct ChatStream {
     deadline: Option<Pin<Box<Sleep>>>,
     settings: Settings,
     head: Head,
-    usage: Option<Usage>,
+    /// What it cost, and the permit that is settled with that at the end.
+    spending: Spending,
     ended: bool,
 }
 
@@ -63,6 +64,7 @@ impl ChatStream {
         body: Option<Body>,
         settings: &Settings,
         head: Head,
+        spending: Spending,
     ) -> Self {
         let idle = Box::pin(tokio::time::sleep(settings.idle));
         let deadline = settings
@@ -78,7 +80,7 @@ impl ChatStream {
             deadline,
             settings,
             head,
-            usage: None,
+            spending,
             ended: false,
         }
     }
@@ -100,7 +102,7 @@ impl ChatStream {
 
     /// The newest report of token counts. Reports are running totals; the last one counts.
     pub fn usage(&self) -> Option<&Usage> {
-        self.usage.as_ref()
+        self.spending.usage.as_ref()
     }
 
     /// Reads the stream to its end and joins it into the answer that the call without streaming
@@ -140,7 +142,9 @@ impl ChatStream {
             } if self.head.request_id.is_none() => {
                 self.head.request_id = Some(id.clone());
             }
-            ChatEvent::Usage(usage) => self.usage = Some(usage.clone()),
+            ChatEvent::Usage(usage) => {
+                self.spending.usage = Some(usage.clone());
+            }
             _ => {}
         }
     }
@@ -148,6 +152,7 @@ impl ChatStream {
     /// Ends the stream: closes the request and drops what is left.
     fn end(&mut self) {
         self.body = None;
+        self.spending.settle();
         self.ended = true;
     }
 

@@ -12,6 +12,7 @@ use super::{Client, Shared};
 use crate::config::{Config, ConfigLoader, Environment};
 use crate::error::Error;
 use crate::options::RequestOptions;
+use crate::pacing::Pacing;
 use crate::region::Region;
 use crate::retry::RetryPolicy;
 use crate::timeouts::Timeouts;
@@ -29,6 +30,7 @@ pub struct ClientBuilder {
     transport: Option<Arc<dyn Transport>>,
     budget: RetryBudgetLimits,
     seed: Option<u64>,
+    pacing: Pacing,
     options: RequestOptions,
 }
 
@@ -111,6 +113,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets how calls are paced; [`Pacing::off`] sends them as they come.
+    pub fn pacing(mut self, pacing: Pacing) -> Self {
+        self.pacing = pacing;
+        self
+    }
+
     /// Makes the jitter of pauses repeatable, for tests.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -180,6 +188,8 @@ impl ClientBuilder {
             shared: Arc::new(Shared {
                 budget: RetryBudget::new(self.budget, now),
                 limiter: RequestLimiter::new(config.limits),
+                region: Region::of_host(config.endpoint.host()),
+                pacing: self.pacing,
                 random: Mutex::new(random),
                 config,
                 transport,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailian::transport::{Body, BoxFuture, Sent, Transport, TransportError, TransportErrorKind};
-use bailian::{Client, ClientBuilder};
+use bailian::{Client, ClientBuilder, Pacing};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use parking_lot::Mutex;
@@ -112,6 +112,8 @@ impl Fake {
             .home_files(false)
             .api_key("sk-0123456789abcdef")
             .seed(1)
+            // These tests are about single calls on a clock that pacing does not know.
+            .pacing(Pacing::off())
             .transport(self.clone())
     }
 

@@ -11,6 +11,7 @@ mod configuration;
 mod endpoints;
 mod errors;
 mod fake;
+mod pacing;
 mod retries;
 mod server;
 mod simulator;

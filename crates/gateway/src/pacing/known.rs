@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailian::Region;
+use bailian::pacing::published_limits;
 use bailian_quota::{LaneConfig, Layer, Limit, Source};
-use bailian_wire::catalog::{self, LimitTable, LimitWindow};
+use bailian_wire::catalog::LimitTable;
 use bailian_wire::quota::{LimitSpec, Quota};
 use http::Uri;
 use parking_lot::RwLock;
 
 use crate::config::{AccountConfig, LaneRule};
 
-/// Of a model that nothing is known of, at the service itself (catalogue, "Client scheduler").
-const DEFAULT_REQUESTS: u64 = 60;
-const DEFAULT_TOKENS: u64 = 100_000;
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Models whose limits the service may tell; more of them are not kept.
@@ -36,7 +34,8 @@ pub(super) struct KnownLimits {
 
 impl KnownLimits {
     pub(super) fn new(account: &AccountConfig) -> Self {
-        let region = region_of(&account.native_root);
+        let root: Option<Uri> = account.native_root.parse().ok();
+        let region = root.and_then(|root| Region::of_host(root.host()?));
         let mut pools = HashMap::new();
         let published = region.map(|region| (LimitTable::embedded(), region));
         for entry in published.iter().flat_map(|(table, _)| table.entries()) {
@@ -105,41 +104,8 @@ impl KnownLimits {
         if let Some(limits) = self.quotas.read().get(model) {
             return limits.clone();
         }
-        let Some(region) = self.region else {
-            return Vec::new();
-        };
-        let table = LimitTable::embedded();
-        let published = table.tightest(model, region.as_str()).map(|entry| {
-            let layer = if entry.pool.is_some() {
-                Layer::Pool
-            } else {
-                Layer::Model
-            };
-            let windows = entry.windows();
-            let limits = windows.into_iter().filter_map(limit_of_window);
-            limits
-                .map(|limit| limit.of(layer).from(Source::Catalogue))
-                .collect::<Vec<_>>()
-        });
-        published
-            .filter(|limits| !limits.is_empty())
-            .unwrap_or_else(|| {
-                vec![
-                    Limit::requests(DEFAULT_REQUESTS, MINUTE).from(Source::Default),
-                    Limit::tokens(DEFAULT_TOKENS, MINUTE).from(Source::Default),
-                ]
-            })
-    }
-}
-
-fn limit_of_window(window: LimitWindow) -> Option<Limit> {
-    match (window.measure, window.period) {
-        (_, _) if window.amount == 0 => None,
-        (catalog::Measure::Requests, Some(period)) => Some(Limit::requests(window.amount, period)),
-        (catalog::Measure::Tokens, Some(period)) => Some(Limit::tokens(window.amount, period)),
-        (catalog::Measure::Running, _) => Some(Limit::running(window.amount)),
-        // Characters are not counted here.
-        _ => None,
+        let region = self.region;
+        region.map_or_else(Vec::new, |region| published_limits(model, region))
     }
 }
 
@@ -174,16 +140,6 @@ fn limits_of_spec(spec: &LimitSpec) -> Vec<Limit> {
         .filter(|_| counts_tokens)
         .map(|amount| Limit::tokens(amount, period(spec.usage_limit_period)));
     requests.into_iter().chain(tokens).collect()
-}
-
-/// The region of one of the service's own hosts.
-fn region_of(root: &str) -> Option<Region> {
-    let uri: Uri = root.parse().ok()?;
-    let host = uri.host()?;
-    let workspaces = |region: &Region| format!(".{region}.maas.aliyuncs.com");
-    Region::ALL
-        .into_iter()
-        .find(|region| region.shared_host() == Some(host) || host.ends_with(&workspaces(region)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use bailian::pacing::throttle_of;
 use bailian_quota::{Throttle, Wait};
 use bytes::Bytes;
 use http::StatusCode;
@@ -12,7 +13,6 @@ use http::request::Parts;
 use super::waiting::WaitingBody;
 use super::{Chain, answer, headers, refuse};
 use crate::errors::Refusal;
-use crate::pacing::throttle_of;
 use crate::record::Record;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;

@@ -29,7 +29,7 @@ struct Begun {
 
 pub(in crate::chat) async fn open(client: &Client, plan: &Plan) -> Result<ChatStream, Error> {
     let settings = &plan.settings;
-    let mut course = Course::new(client, settings);
+    let mut course = Course::new(client, settings, plan.turn.as_ref());
     loop {
         course.may_send().await?;
         match attempt(client, plan).await {
@@ -45,13 +45,15 @@ pub(in crate::chat) async fn open(client: &Client, plan: &Plan) -> Result<ChatSt
                     _ => None,
                 });
                 let request_id = call::request_id(&headers).or(named);
-                let attempts = course.succeeded(request_id.clone());
+                let (attempts, spending) = course.succeeded(request_id.clone());
                 let head = Head {
                     headers,
                     request_id,
                     attempts,
                 };
-                return Ok(ChatStream::new(ready, decoder, body, settings, head));
+                return Ok(ChatStream::new(
+                    ready, decoder, body, settings, head, spending,
+                ));
             }
             Err(failure) => course.failed(failure).await?,
         }

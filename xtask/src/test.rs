@@ -4,6 +4,7 @@ mod clients;
 mod conformance;
 mod counts;
 mod processes;
+mod redis;
 mod rust;
 
 use std::path::Path;
@@ -26,6 +27,8 @@ pub(crate) struct Arguments {
 enum Part {
     /// The workspace's own tests and documentation examples.
     Rust,
+    /// Tests with a Redis server, which is installed where it is missing.
+    Redis,
     /// Real clients in Python and Node against gateway and simulator.
     Conformance,
     /// Real clients against the real service; needs `DASHSCOPE_API_KEY`.
@@ -47,6 +50,9 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> ExitCode {
             .then(|| scope.spawn(|| Clients::set_up(&root.join("conformance"))));
         if chosen(Part::Rust) {
             record(&mut report, "rust", || rust::run(root));
+        }
+        if chosen(Part::Redis) {
+            record(&mut report, "redis", || redis::run(root));
         }
         let Some(clients) = clients else { return };
         let clients = match clients.join() {

@@ -1,0 +1,91 @@
+//! Tests that need a Redis server: each starts one of its own, so only the program has to be there.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+
+use super::counts::{self, Counts};
+use crate::lines;
+
+/// Packages with such tests, behind their feature `redis-tests`.
+const PACKAGES: [&str; 1] = ["bailian-quota"];
+
+/// Installs the server if it is missing, and runs the tests.
+pub(super) fn run(root: &Path) -> anyhow::Result<Counts> {
+    set_up()?;
+    let mut counts = Counts::default();
+    for package in PACKAGES {
+        let mut own = Counts::default();
+        let status = lines::run_observed(
+            crate::cargo().current_dir(root).args([
+                "test",
+                "--locked",
+                "--no-fail-fast",
+                "--package",
+                package,
+                "--features",
+                "redis-tests",
+                "--test",
+                "redis",
+            ]),
+            |line| own += counts::of_libtest(line),
+        )?;
+        counts += own.checked(status)?;
+    }
+    Ok(counts)
+}
+
+fn set_up() -> anyhow::Result<()> {
+    if is_installed() {
+        return Ok(());
+    }
+    install().context(
+        "redis-server is needed: install the package redis-server, or Valkey under that name",
+    )?;
+    anyhow::ensure!(
+        is_installed(),
+        "redis-server was installed but does not run"
+    );
+    Ok(())
+}
+
+fn is_installed() -> bool {
+    Command::new("redis-server")
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Debian's package, as root or by `sudo` that asks for no password.
+fn install() -> anyhow::Result<()> {
+    let apt = |arguments: &[&str]| {
+        let is_root = lines::run_quiet(Command::new("id").arg("-u"))?.trim() == "0";
+        let mut command = if is_root {
+            Command::new("apt-get")
+        } else {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["--non-interactive", "apt-get"]);
+            sudo
+        };
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(arguments);
+        lines::run_quiet(&mut command)
+    };
+    let install = [
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        "redis-server",
+    ];
+    if apt(&install).is_err() {
+        // The lists of a fresh machine are empty.
+        apt(&["update"])?;
+        apt(&install)?;
+    }
+    Ok(())
+}

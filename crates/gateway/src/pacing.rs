@@ -121,7 +121,7 @@ impl Pacing {
         let class = asked.map_or(owner.priority, |class| owner.priority.lowered_to(class));
         let patience = text(MAX_WAIT).and_then(parse_wait);
         let patience = patience.map_or(self.config.max_wait, |wait| wait.min(self.config.max_wait));
-        Demand::new(Arc::clone(&owner.tenant), estimate_request(body))
+        Demand::new(Arc::clone(&owner.tenant), estimate_request(body).input_tokens)
             .weight(owner.weight)
             .class(class)
             .max_output_tokens(max_output)

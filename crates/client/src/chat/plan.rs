@@ -79,7 +79,7 @@ impl Plan {
         let turn = lane.map(|lane| Turn {
             lane,
             class: options.priority.unwrap_or_default(),
-            input_tokens: estimate_request(encoded.body()),
+            input_tokens: estimate_request(encoded.body()).input_tokens,
             max_output: request.max_completion_tokens.or(request.max_tokens),
         });
         Ok(Self {

@@ -4,6 +4,7 @@ mod known;
 mod refresh;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bailian_quota::share::redis::{RedisError, Sharing, SharingStatus};
@@ -12,6 +13,7 @@ use bailian_wire::quota::Quota;
 use bailian_wire::tokens::estimate_request;
 use http::HeaderMap;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use self::known::KnownLimits;
 pub(crate) use self::refresh::run as refresh;
@@ -24,12 +26,18 @@ const PRIORITY: &str = "x-bailian-priority";
 /// How long the caller would wait for its turn at most: `5s`, `500ms`, or seconds.
 const MAX_WAIT: &str = "x-bailian-max-wait";
 
+/// On every answer of the service, and of its simulator.
+const SERVICE_HEADER: &str = "req-cost-time";
+
 /// All lanes of the account.
 #[derive(Debug)]
 pub(crate) struct Pacing {
     pacer: Pacer,
     known: KnownLimits,
     config: PacingConfig,
+    /// Set once upstream is known to be the service, or to stand for it.
+    is_service: AtomicBool,
+    service_seen: Notify,
     /// Set when replicas share the account's limits.
     sharing: Option<Mutex<Option<Sharing>>>,
 }
@@ -56,8 +64,26 @@ impl Pacing {
             pacer,
             known: KnownLimits::new(&config.account),
             config: config.pacing,
+            is_service: AtomicBool::new(false),
+            service_seen: Notify::new(),
             sharing: sharing.map(|sharing| Mutex::new(Some(sharing))),
         })
+    }
+
+    /// Looks whether an answer has a header that the service puts on all of its own
+    /// (http-native.md §1.4): other upstreams are not asked for what they do not have.
+    pub(crate) fn note_answer(&self, headers: &HeaderMap) {
+        if !self.is_service.load(Ordering::Relaxed) && headers.contains_key(SERVICE_HEADER) {
+            self.is_service.store(true, Ordering::Relaxed);
+            self.service_seen.notify_one();
+        }
+    }
+
+    /// Waits until upstream is known to be the service; its own hosts are known at once.
+    async fn service(&self) {
+        if !self.known.is_at_service() {
+            self.service_seen.notified().await;
+        }
     }
 
     /// All lanes, in no order.
@@ -121,11 +147,14 @@ impl Pacing {
         let class = asked.map_or(owner.priority, |class| owner.priority.lowered_to(class));
         let patience = text(MAX_WAIT).and_then(parse_wait);
         let patience = patience.map_or(self.config.max_wait, |wait| wait.min(self.config.max_wait));
-        Demand::new(Arc::clone(&owner.tenant), estimate_request(body).input_tokens)
-            .weight(owner.weight)
-            .class(class)
-            .max_output_tokens(max_output)
-            .patience(Some(patience))
+        Demand::new(
+            Arc::clone(&owner.tenant),
+            estimate_request(body).input_tokens,
+        )
+        .weight(owner.weight)
+        .class(class)
+        .max_output_tokens(max_output)
+        .patience(Some(patience))
     }
 }
 

@@ -28,7 +28,6 @@ async fn pair(limits: &str) -> (RunningSimulator, Running) {
         [[accounts]]
         api_keys = ["sk-upstream-0001"]
         base_url = "{}"
-        quota_api = false
         {limits}
         [[keys]]
         name = "test"
@@ -271,4 +270,44 @@ async fn the_operator_sees_every_lane_and_nobody_else_does() {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
     assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_told_nothing_asks_the_service_and_never_meets_the_limit() {
+    let simulated: SimConfig = serde_json::from_value(json!({ "limits": [
+        { "model": "qwen-plus", "requests": ["40/1s"] },
+        { "workspace": "default", "requests": ["35/1s"] },
+    ]}))
+    .unwrap();
+    let simulator = Simulator::new(simulated).spawn().await.unwrap();
+    let mut config = support::config(&simulator.base_url(), support::UPSTREAM_KEY);
+    config.admin_token = Some("operator-token-1".into());
+    let gateway = start(config);
+    let limits = || async {
+        let mut request = get("/admin/v1/lanes");
+        let token = "Bearer operator-token-1".parse().unwrap();
+        request.headers_mut().insert("authorization", token);
+        let (_, _, lanes) = read_json(send(gateway.address, request).await).await;
+        lanes["data"][0]["limits"].clone()
+    };
+    // The lane begins with its first request.
+    drop(read(send(gateway.address, post(OPENAI, question(0))).await).await);
+    while limits().await[0]["source"] != "quota_api" {
+        tokio::task::yield_now().await;
+    }
+    let told = limits().await;
+    assert_eq!(
+        (&told[0]["amount"], &told[0]["exact"]),
+        (&json!(40), &json!(true))
+    );
+    assert_eq!(
+        (&told[1]["amount"], &told[1]["layer"]),
+        (&json!(35), &json!("workspace"))
+    );
+    let asked = (1..60).map(|n| send(gateway.address, post(OPENAI, question(n))));
+    for answer in join_all(asked).await {
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    let journal = simulator.journal();
+    assert_eq!(journal.len(), 60, "no request had to be sent twice");
 }

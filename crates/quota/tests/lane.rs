@@ -435,3 +435,21 @@ fn wrong_or_unknown_figures_are_put_right_within_a_minute_at_the_price_of_a_few_
         println!("{told:?}: {used:.3} used, {refusals} refused");
     }
 }
+
+#[test]
+fn what_was_sent_before_a_limit_was_told_counts_against_it() {
+    let mut run = Run::new(config(Vec::new()));
+    let demand = Demand::new("a", 10);
+    for number in 0..3 {
+        run.ask(number, &demand);
+    }
+    run.now = Duration::from_millis(100);
+    let workspace = requests("5/1s").of(bailian_quota::Layer::Workspace);
+    run.lane
+        .set_limits(vec![requests("9/1s").exactly(), workspace.exactly()]);
+    for number in 3..12 {
+        run.ask(number, &demand);
+    }
+    run.pass(Duration::from_millis(900));
+    assert_eq!(run.grants.len(), 5);
+}

@@ -46,6 +46,13 @@ impl Call {
         }
     }
 
+    /// The most output tokens that it allows.
+    pub(crate) fn most_output(&self) -> u64 {
+        let asked = self.count("max_completion_tokens");
+        let asked = asked.or_else(|| self.count("max_tokens"));
+        asked.or(self.model.max_output).unwrap_or(0)
+    }
+
     /// Whether it is a translation (compat.md §2.11).
     pub(crate) fn translates(&self) -> bool {
         self.model_id.starts_with("qwen-mt-")

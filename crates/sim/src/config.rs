@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::faults::FaultRule;
+pub use crate::limits::{LimitRule, OtherProgram, QuotaApi, Rate, WindowKind};
 
 /// Settings of a simulator. The JSON of `/__sim/config` and the TOML of a file have these members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,12 @@ pub struct SimConfig {
     pub journal_capacity: usize,
     /// How much accounts may use, first match first.
     pub limits: Vec<LimitRule>,
+    /// Where no rule is about a model, its published limits in this region hold.
+    pub catalogue_limits: Option<String>,
+    /// Second programs on the same accounts.
+    pub other_programs: Vec<OtherProgram>,
+    /// Whether the quota API answers.
+    pub quota_api: QuotaApi,
     /// What goes wrong, first match first.
     pub faults: Vec<FaultRule>,
     /// Scripted answers, first match first.
@@ -49,6 +56,9 @@ impl Default for SimConfig {
             max_body_bytes: 64 * 1024 * 1024,
             journal_capacity: 100_000,
             limits: Vec::new(),
+            catalogue_limits: None,
+            other_programs: Vec::new(),
+            quota_api: QuotaApi::default(),
             faults: Vec::new(),
             answers: Vec::new(),
             call_fragments: CallFragments::default(),
@@ -154,40 +164,6 @@ impl fmt::Debug for KeyRule {
 
 pub(crate) fn default_account() -> String {
     "default".to_owned()
-}
-
-/// How much every account that the rule is about may use of every model that it is about, each pair
-/// by itself. Beyond it the service's 429 is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct LimitRule {
-    /// For this account only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    /// For this model only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Requests per minute. 60 and more are counted by the second, fewer by the minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests_per_minute: Option<u64>,
-    /// Input and output tokens per minute. 600,000 and more are counted in 6 seconds, fewer by the
-    /// minute. The input counts at admission, the output as it is made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens_per_minute: Option<u64>,
-    /// Whether a rate that rises too quickly is refused, below the limit too. Needs
-    /// `requests_per_minute` of 60 or more.
-    #[serde(default)]
-    pub burst_protection: bool,
-}
-
-impl LimitRule {
-    pub(crate) fn is_about(&self, account: &str, model: &str) -> bool {
-        let fits = |wanted: &Option<String>, name: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == name)
-        };
-        fits(&self.account, account) && fits(&self.model, model)
-    }
 }
 
 /// A scripted answer.

@@ -114,6 +114,17 @@ impl Journal {
         }
     }
 
+    /// A guard of something that the journal does not have.
+    pub(crate) fn nothing(self: &Arc<Self>) -> JournalGuard {
+        JournalGuard {
+            journal: Arc::clone(self),
+            number: 0,
+            arrived: Instant::now(),
+            verdict: None,
+            meter: None,
+        }
+    }
+
     /// Opens an entry; the guard closes it.
     pub(crate) fn open(
         self: &Arc<Self>,
@@ -248,7 +259,9 @@ impl JournalGuard {
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut JournalEntry)) {
-        self.journal.with(self.number, change);
+        if self.number > 0 {
+            self.journal.with(self.number, change);
+        }
     }
 
     /// Notes body bytes that go out.

@@ -41,12 +41,13 @@ pub mod faults;
 mod frames;
 pub mod journal;
 mod keys;
+mod limits;
 mod rejection;
 mod routes;
 mod schedule;
 mod server;
 mod simulator;
-mod throttle;
+pub mod throttle;
 mod tokens;
 
 pub use self::config::SimConfig;

@@ -4,6 +4,7 @@ mod chat;
 mod control;
 mod exchange;
 mod models;
+mod quotas;
 
 use std::sync::atomic::Ordering;
 
@@ -33,8 +34,14 @@ pub(crate) fn router(simulator: Simulator) -> Router {
         .route("/compatible-mode/v1/models", get(models::compat_list))
         .route("/compatible-mode/v1/models/{*id}", get(models::compat_one))
         .route("/api/v1/models", get(models::native_list))
+        .route("/api/v1/quotas", get(quotas::list))
+        .route(
+            "/api/v1/models/limits",
+            get(quotas::list).post(quotas::change),
+        )
         .route("/__sim/journal", get(control::journal))
         .route("/__sim/stats", get(control::stats))
+        .route("/__sim/limits", get(control::limits))
         .route("/__sim/reset", post(control::reset))
         .route(
             "/__sim/config",

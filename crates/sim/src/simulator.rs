@@ -91,7 +91,7 @@ impl Simulator {
     pub fn reset(&self) {
         self.shared.journal.clear();
         self.shared.matches.lock().clear();
-        self.shared.throttle.clear();
+        self.shared.throttle.reset();
     }
 
     /// Serves on a free loopback port until the handle is dropped.

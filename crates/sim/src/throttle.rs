@@ -1,78 +1,141 @@
-//! Limits per account and model: fixed windows for requests and tokens, and a burst detector.
+//! Limits of accounts, models, pools of models and workspaces.
 //!
-//! How the service counts is not documented; the rules here are those that fit its examples.
+//! How the service counts is not documented; the rules are those that fit its examples (catalogue,
+//! "Quota semantics"). [`Count`] is pure, so that a simulation on a virtual clock can use it, too:
+//!
+//! ```
+//! use std::time::Duration;
+//! use bailian_sim::throttle::{Ask, Check, Count, Measure, Rule, WindowRule};
+//!
+//! let mut rule = Rule::default();
+//! rule.windows.push(WindowRule::new(Measure::Requests, 1, Duration::from_secs(1)));
+//! let mut count = Count::new(rule);
+//! let now = Duration::from_millis(100);
+//! let ticket = count.admit(now, Ask::default()).unwrap();
+//! assert_eq!(count.admit(now, Ask::default()).unwrap_err().check, Check::Requests);
+//! count.finish(ticket, now);
+//! ```
 
-use std::collections::{HashMap, VecDeque};
+mod burst;
+mod count;
+mod tasks;
+mod window;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::config::LimitRule;
+pub use self::burst::BurstRule;
+pub use self::count::{Ask, Check, Count, CountReport, Refusal, Rule, Ticket};
+pub use self::tasks::{OverLimit, TaskCount, TaskQueries, TaskRefused, TaskStart};
+pub use self::window::{Measure, Window, WindowReport, WindowRule};
+use crate::config::SimConfig;
+use crate::limits::{self, OtherProgram};
 use crate::rejection::Rejection;
 
-/// From so many tokens per minute on, they are counted in short windows.
-const SHORT_WINDOW_FROM: u64 = 600_000;
-
-/// The burst detector compares the last second with so many seconds before it.
-const BURST_MEMORY: u64 = 10;
-
-/// Fewer requests in a second are never a burst.
-const SMALLEST_BURST: u64 = 5;
+/// The workspace of requests that name none.
+pub(crate) const DEFAULT_WORKSPACE: &str = "default";
 
 /// The state of all limits.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     started: Instant,
-    lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
+    lanes: Mutex<HashMap<Key, Arc<Mutex<Lane>>>>,
+    /// What workspaces were limited to by call: account, workspace and model.
+    overlays: Mutex<HashMap<Key, Rule>>,
 }
 
-/// What one account used of one model.
-#[derive(Debug, Default)]
+/// Whose count it is, and of what.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) account: String,
+    pub(crate) workspace: Option<String>,
+    pub(crate) name: String,
+}
+
+/// One count, with the other programs that share it.
+#[derive(Debug)]
 struct Lane {
-    used: Mutex<Used>,
+    count: Count,
+    programs: Vec<Program>,
 }
 
-#[derive(Debug, Default)]
-struct Used {
-    requests: Window,
-    tokens: Window,
-    /// Seconds with requests, and how many.
-    seconds: VecDeque<(u64, u64)>,
+#[derive(Debug)]
+struct Program {
+    interval: Duration,
+    tokens: u64,
+    next: Duration,
+    until: Option<Duration>,
 }
 
-#[derive(Debug, Default)]
-struct Window {
-    number: u128,
-    count: u64,
+/// What became of one count.
+#[derive(Debug, Serialize)]
+pub(crate) struct LaneReport {
+    account: String,
+    workspace: Option<String>,
+    models: String,
+    #[serde(flatten)]
+    count: CountReport,
 }
 
-impl Window {
-    /// The count of the window that `now` is in.
-    fn at(&mut self, now: Duration, length: Duration) -> &mut u64 {
-        let number = now.as_nanos() / length.as_nanos().max(1);
-        if number != self.number {
-            *self = Self { number, count: 0 };
-        }
-        &mut self.count
-    }
-}
-
-/// Takes the output tokens of an admitted request.
-#[derive(Clone, Debug)]
+/// Counts what an admitted request costs; dropped when it has ended.
+#[derive(Debug)]
 pub(crate) struct Meter {
-    lane: Arc<Lane>,
-    window: Duration,
     started: Instant,
+    tickets: Mutex<Vec<(Arc<Mutex<Lane>>, Ticket)>>,
 }
 
 impl Meter {
     /// Counts tokens where they are made.
     pub(crate) fn charge(&self, tokens: u64) {
-        if tokens > 0 {
+        if tokens == 0 {
+            return;
+        }
+        for (lane, ticket) in &mut *self.tickets.lock() {
+            let mut lane = lane.lock();
             let now = self.started.elapsed();
-            *self.lane.used.lock().tokens.at(now, self.window) += tokens;
+            lane.catch_up(now);
+            lane.count.charge(ticket, now, tokens);
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        for (lane, ticket) in self.tickets.get_mut().drain(..) {
+            let mut lane = lane.lock();
+            let now = self.started.elapsed();
+            lane.catch_up(now);
+            lane.count.finish(ticket, now);
+        }
+    }
+}
+
+/// Programs that were asleep for long are not brought up request by request.
+const MOST_CATCH_UP: u32 = 100_000;
+
+impl Lane {
+    /// Lets other programs send what they would have sent until now.
+    fn catch_up(&mut self, now: Duration) {
+        let ask = |program: &Program| Ask::new(program.tokens, 0);
+        for _ in 0..MOST_CATCH_UP {
+            let due = self
+                .programs
+                .iter_mut()
+                .filter(|program| program.until.is_none_or(|until| program.next < until))
+                .min_by_key(|program| program.next);
+            let Some(program) = due.filter(|program| program.next <= now) else {
+                return;
+            };
+            let at = program.next;
+            program.next += program.interval;
+            if let Ok(ticket) = self.count.admit(at, ask(program)) {
+                self.count.finish(ticket, at);
+            }
         }
     }
 }
@@ -82,6 +145,7 @@ impl Throttle {
         Self {
             started: Instant::now(),
             lanes: Mutex::default(),
+            overlays: Mutex::default(),
         }
     }
 
@@ -90,197 +154,170 @@ impl Throttle {
         self.lanes.lock().clear();
     }
 
-    /// Lets a request in under the first rule for its account and model, or says which limit it
-    /// met. `None` means that no rule is about it.
+    /// Forgets what workspaces were limited to by call, too.
+    pub(crate) fn reset(&self) {
+        self.clear();
+        self.overlays.lock().clear();
+    }
+
+    /// Lets a request in under the limits of its account and of its workspace, or says which one it
+    /// met. `None` means that nothing limits it.
     pub(crate) fn admit(
         &self,
-        rules: &[LimitRule],
+        config: &SimConfig,
         account: &str,
+        workspace: Option<&str>,
         model: &str,
-        input_tokens: impl FnOnce() -> u64,
+        ask: impl FnOnce() -> Ask,
     ) -> Result<Option<Meter>, Rejection> {
-        let Some(rule) = rules.iter().find(|rule| rule.is_about(account, model)) else {
+        let lanes = self.lanes_of(config, account, workspace, model);
+        if lanes.is_empty() {
             return Ok(None);
-        };
-        let lane = {
-            let mut lanes = self.lanes.lock();
-            let lane = lanes.entry((account.to_owned(), model.to_owned()));
-            Arc::clone(lane.or_default())
-        };
+        }
+        let ask = ask();
+        // Always the account's before the workspace's, so nobody waits in a ring.
+        let mut open: Vec<_> = lanes.iter().map(|lane| lane.lock()).collect();
         let now = self.started.elapsed();
-        lane.used
-            .lock()
-            .admit(rule, now, input_tokens)
-            .map_err(Rejection::documented)?;
+        for lane in &mut open {
+            lane.catch_up(now);
+            lane.count
+                .look(now, ask)
+                .map_err(|refusal| Rejection::documented(refusal.check.code()))?;
+        }
+        let tickets: Vec<Ticket> = open
+            .iter_mut()
+            .map(|lane| lane.count.enter(now, ask))
+            .collect();
+        drop(open);
         Ok(Some(Meter {
-            lane,
-            window: token_window(rule),
             started: self.started,
+            tickets: Mutex::new(lanes.into_iter().zip(tickets).collect()),
         }))
     }
-}
 
-impl Used {
-    /// In the order burst, requests, tokens; a refused request counts nowhere.
-    fn admit(
-        &mut self,
-        rule: &LimitRule,
-        now: Duration,
-        input_tokens: impl FnOnce() -> u64,
-    ) -> Result<(), &'static str> {
-        let second = now.as_secs();
-        while self
-            .seconds
-            .front()
-            .is_some_and(|(at, _)| at + BURST_MEMORY < second)
-        {
-            self.seconds.pop_front();
+    fn lanes_of(
+        &self,
+        config: &SimConfig,
+        account: &str,
+        workspace: Option<&str>,
+        model: &str,
+    ) -> Vec<Arc<Mutex<Lane>>> {
+        let workspace = workspace.unwrap_or(DEFAULT_WORKSPACE);
+        let own = account_rule(config, account, model);
+        let own = own.map(|(name, rule)| (None, name, rule));
+        let tighter = self.workspace_rule(config, account, workspace, model);
+        let tighter = tighter.map(|(name, rule)| (Some(workspace.to_owned()), name, rule));
+        let mut lanes = Vec::new();
+        for (workspace, name, rule) in own.into_iter().chain(tighter) {
+            let is_account = workspace.is_none();
+            let key = Key {
+                account: account.to_owned(),
+                workspace,
+                name,
+            };
+            let mut known = self.lanes.lock();
+            let lane = known.entry(key).or_insert_with(|| {
+                let programs = config.other_programs.iter().filter(|program| {
+                    let fits = |wanted: &Option<String>, name: &str| {
+                        wanted.as_deref().is_none_or(|wanted| wanted == name)
+                    };
+                    is_account && fits(&program.account, account) && fits(&program.model, model)
+                });
+                Arc::new(Mutex::new(Lane {
+                    count: Count::new(rule),
+                    programs: programs.filter_map(Program::new).collect(),
+                }))
+            });
+            lanes.push(Arc::clone(lane));
         }
-        if rule.burst_protection && self.is_burst(second, rule.requests_per_minute) {
-            return Err("Throttling.BurstRate");
-        }
-        if let Some(rpm) = rule.requests_per_minute {
-            let (most, window) = request_window(rpm);
-            if *self.requests.at(now, window) >= most {
-                return Err("Throttling.RateQuota");
-            }
-        }
-        if let Some(tpm) = rule.tokens_per_minute {
-            let window = token_window(rule);
-            let used = self.tokens.at(now, window);
-            // One large request may overshoot: the output is not known yet.
-            if *used >= tpm.saturating_mul(window.as_secs()) / 60 {
-                return Err("Throttling.AllocationQuota");
-            }
-            *used += input_tokens();
-        }
-        self.requests.count += 1;
-        match self.seconds.back_mut() {
-            Some((at, count)) if *at == second => *count += 1,
-            _ => self.seconds.push_back((second, 1)),
-        }
-        Ok(())
+        lanes
     }
 
-    /// Whether one request more makes this second far busier than those before it.
-    fn is_burst(&self, second: u64, rpm: Option<u64>) -> bool {
-        let Some(rpm) = rpm.filter(|rpm| *rpm >= 60) else {
-            return false;
+    /// The limit of one workspace, set by call or by the configuration.
+    pub(crate) fn workspace_rule(
+        &self,
+        config: &SimConfig,
+        account: &str,
+        workspace: &str,
+        model: &str,
+    ) -> Option<(String, Rule)> {
+        let key = Key {
+            account: account.to_owned(),
+            workspace: Some(workspace.to_owned()),
+            name: model.to_owned(),
         };
-        let (now, before) = self.seconds.iter().fold((1, 0), |(now, before), (at, n)| {
-            if *at == second {
-                (now + n, before)
-            } else {
-                (now, before + n)
-            }
-        });
-        let usual = before * 2 / BURST_MEMORY;
-        now > usual.max(SMALLEST_BURST) && now * 5 > rpm / 60
-    }
-}
-
-/// How many requests in which window.
-fn request_window(rpm: u64) -> (u64, Duration) {
-    if rpm >= 60 {
-        (rpm / 60, Duration::from_secs(1))
-    } else {
-        (rpm, Duration::from_mins(1))
-    }
-}
-
-fn token_window(rule: &LimitRule) -> Duration {
-    match rule.tokens_per_minute {
-        Some(tpm) if tpm >= SHORT_WINDOW_FROM => Duration::from_secs(6),
-        _ => Duration::from_mins(1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn rule(members: Value) -> LimitRule {
-        serde_json::from_value(members).unwrap()
+        if let Some(rule) = self.overlays.lock().get(&key) {
+            return Some((model.to_owned(), rule.clone()));
+        }
+        let mut rules = config.limits.iter();
+        let rule = rules.find(|rule| {
+            rule.workspace.as_deref() == Some(workspace) && rule.is_about(account, model)
+        })?;
+        Some((rule.count_name(model), rule.rule()))
     }
 
-    /// What requests of 10 input tokens get, at these milliseconds.
-    fn outcomes(rule: &LimitRule, at: impl IntoIterator<Item = u64>) -> Vec<&'static str> {
-        let mut used = Used::default();
-        at.into_iter()
-            .map(|ms| {
-                used.admit(rule, Duration::from_millis(ms), || 10)
-                    .err()
-                    .unwrap_or("ok")
+    /// Limits a workspace by call; `None` takes the limit away. Its count begins anew.
+    pub(crate) fn overlay(&self, key: Key, rule: Option<Rule>) {
+        self.lanes.lock().remove(&key);
+        let mut overlays = self.overlays.lock();
+        match rule {
+            Some(rule) => overlays.insert(key, rule),
+            None => overlays.remove(&key),
+        };
+    }
+
+    /// What became of every count.
+    pub(crate) fn report(&self) -> Vec<LaneReport> {
+        let lanes: Vec<(Key, Arc<Mutex<Lane>>)> = self
+            .lanes
+            .lock()
+            .iter()
+            .map(|(key, lane)| (key.clone(), Arc::clone(lane)))
+            .collect();
+        let mut reports: Vec<(Key, CountReport)> = lanes
+            .into_iter()
+            .map(|(key, lane)| {
+                let mut lane = lane.lock();
+                let now = self.started.elapsed();
+                lane.catch_up(now);
+                (key, lane.count.report(now))
             })
-            .collect()
+            .collect();
+        reports.sort_by(|a, b| a.0.cmp(&b.0));
+        let reports = reports.into_iter().map(|(key, count)| LaneReport {
+            account: key.account,
+            workspace: key.workspace,
+            models: key.name,
+            count,
+        });
+        reports.collect()
     }
+}
 
-    #[test]
-    fn many_requests_per_minute_are_counted_by_the_second() {
-        let rule = rule(json!({ "requests_per_minute": 120 }));
-        assert_eq!(
-            outcomes(&rule, [0, 10, 990, 1000, 1999, 1999]),
-            [
-                "ok",
-                "ok",
-                "Throttling.RateQuota",
-                "ok",
-                "ok",
-                "Throttling.RateQuota"
-            ]
-        );
+impl Program {
+    fn new(program: &OtherProgram) -> Option<Self> {
+        let interval = Duration::try_from_secs_f64(program.requests_per_second.recip()).ok()?;
+        let until = program.until_s.map(Duration::try_from_secs_f64);
+        Some(Self {
+            interval: interval.max(Duration::from_micros(1)),
+            tokens: program.tokens_per_request,
+            next: Duration::try_from_secs_f64(program.from_s).ok()?,
+            until: until.transpose().ok()?,
+        })
     }
+}
 
-    #[test]
-    fn few_requests_per_minute_are_counted_by_the_minute() {
-        let rule = rule(json!({ "requests_per_minute": 2 }));
-        assert_eq!(
-            outcomes(&rule, [0, 1000, 59_000, 60_000]),
-            ["ok", "ok", "Throttling.RateQuota", "ok"]
-        );
-    }
-
-    #[test]
-    fn tokens_are_admitted_while_some_are_left() {
-        let rule = rule(json!({ "tokens_per_minute": 15 }));
-        assert_eq!(
-            outcomes(&rule, [0, 1, 2, 60_000]),
-            ["ok", "ok", "Throttling.AllocationQuota", "ok"]
-        );
-    }
-
-    #[test]
-    fn a_sudden_second_is_a_burst_and_a_steady_rate_is_not() {
-        let rule = rule(json!({ "requests_per_minute": 600, "burst_protection": true }));
-        let sudden = outcomes(&rule, [0; 7]);
-        assert_eq!(
-            sudden[4..],
-            ["ok", "Throttling.BurstRate", "Throttling.BurstRate"]
-        );
-        let growing = (0..12_000)
-            .step_by(200)
-            .chain((12_000..30_000).step_by(150));
-        assert!(
-            outcomes(&rule, growing)
-                .iter()
-                .all(|outcome| *outcome == "ok")
-        );
-    }
-
-    #[test]
-    fn accounts_and_models_have_limits_of_their_own() {
-        let throttle = Throttle::new();
-        let rules = [
-            rule(json!({ "account": "a", "requests_per_minute": 1 })),
-            rule(json!({ "model": "qwen-max", "requests_per_minute": 2 })),
-        ];
-        let admits = |account, model| throttle.admit(&rules, account, model, || 1).is_ok();
-        assert!(admits("a", "qwen-plus") && !admits("a", "qwen-plus"));
-        assert!(admits("a", "qwen-max") && !admits("a", "qwen-max"));
-        assert!(admits("b", "qwen-max") && admits("b", "qwen-max") && !admits("b", "qwen-max"));
-        assert!((0..10).all(|_| admits("b", "qwen-plus")));
-        throttle.clear();
-        assert!(admits("a", "qwen-plus"));
+/// The account's own limit of a model: the first rule that is about it, else the published one.
+pub(crate) fn account_rule(
+    config: &SimConfig,
+    account: &str,
+    model: &str,
+) -> Option<(String, Rule)> {
+    let mut rules = config.limits.iter();
+    let told = rules.find(|rule| rule.workspace.is_none() && rule.is_about(account, model));
+    match (told, &config.catalogue_limits) {
+        (Some(rule), _) => Some((rule.count_name(model), rule.rule())),
+        (None, Some(region)) => limits::published(model, region),
+        (None, None) => None,
     }
 }

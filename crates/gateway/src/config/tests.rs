@@ -184,6 +184,7 @@ fn the_books_limits_are_read_as_they_stand_there() {
             "600 requests per 60 s",
             "20 requests per 1 s",
             "1000000 tokens per 60 s",
+            "100 requests per 60 s",
             "50 running"
         ]
     );

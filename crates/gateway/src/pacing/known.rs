@@ -62,6 +62,11 @@ impl KnownLimits {
         }
     }
 
+    /// Whether upstream is one of the service's own hosts.
+    pub(super) fn is_at_service(&self) -> bool {
+        self.region.is_some()
+    }
+
     /// The name of a model's lane: its own, or that of all models that share its count.
     pub(super) fn lane_name<'a>(&'a self, model: &'a str) -> &'a str {
         self.pools.get(model).map_or(model, |pool| pool)

@@ -1,4 +1,5 @@
-//! Asks the service what the account may use: at the start, and every few minutes.
+//! Asks the service what the account may use: at the start, and every few minutes. Of an upstream under
+//! another name it is asked once an answer showed that the service stands behind it.
 //!
 //! The two language versions of the documentation name different paths, so both are tried
 //! (catalogue, `quota_api`).
@@ -47,6 +48,7 @@ enum QuotaError {
 
 /// Asks for as long as it is driven.
 pub(crate) async fn run(state: Arc<State>, upstream: Arc<dyn Upstream>) {
+    state.pacing.service().await;
     let mut is_first = true;
     loop {
         let interval = match ask(&state, &*upstream).await {

@@ -131,6 +131,7 @@ impl Exchange {
                     return Outcome::Refused(Refusal::upstream(&error));
                 }
             };
+            self.worker.state.pacing.note_answer(answer.headers());
             if answer.status().is_success() {
                 if let Some(permit) = &self.record.permit {
                     permit.admitted();

@@ -53,7 +53,6 @@ pub fn config(base_url: &str, upstream_key: &str) -> Config {
         api_keys = ["{upstream_key}"]
         base_url = "{base_url}"
         forward_headers = ["x-sim-*"]
-        quota_api = false
         [[keys]]
         name = "test"
         key = "{KEY}"

@@ -128,6 +128,18 @@ impl Bound {
         key(&self.limit) == key(&other.limit)
     }
 
+    /// Whether another bound counts the same uses over the same time, for whomever.
+    pub(super) fn sees_what(&self, other: &Self) -> bool {
+        let key = |limit: &Limit| (limit.measure, limit.period);
+        key(&self.limit) == key(&other.limit)
+    }
+
+    /// Takes over what another bound has counted.
+    pub(super) fn count_as(&mut self, other: &Self) {
+        self.window = other.window.clone();
+        (self.flow, self.flowed_at, self.rest) = (other.flow, other.flowed_at, other.rest);
+    }
+
     /// Goes on where another bound for the same count was. What was learned about a figure that
     /// somebody told, or that nobody told, stays only where that is still so.
     pub(super) fn inherit(&mut self, old: Self) {

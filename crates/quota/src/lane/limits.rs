@@ -81,6 +81,13 @@ impl<T> LaneCore<T> {
         self.config.limits = limits;
         let ramp = self.ramp.take();
         self.build_bounds();
+        for new in &mut self.bounds {
+            // All layers count the same uses of this lane.
+            let like = old.iter().find(|old| old.sees_what(new));
+            if let Some(like) = like {
+                new.count_as(like);
+            }
+        }
         for bound in old {
             let new = self.bounds.iter_mut().find(|new| new.counts_like(&bound));
             if let Some(new) = new {

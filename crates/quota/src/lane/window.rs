@@ -9,7 +9,7 @@ use crate::time::{NEVER, Nanos};
 const ENTRIES: Nanos = 2048;
 
 /// A sliding window over uses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Window {
     period: Nanos,
     entries: VecDeque<Entry>,

@@ -24,6 +24,7 @@ use crate::journal::Verdict;
 use crate::rejection::Rejection;
 use crate::schedule::{Schedule, time_of};
 use crate::simulator::Simulator;
+use crate::throttle::Ask;
 
 pub(super) async fn native_text(State(simulator): State<Simulator>, request: Request) -> Response {
     chat(simulator, Dialect::Native, false, request).await
@@ -90,9 +91,10 @@ async fn chat(
     match checked {
         Ok(call) => {
             let throttle = &exchange.simulator.shared.throttle;
-            let limits = &exchange.config.limits;
-            let tokens = || input_tokens(&call);
-            match throttle.admit(limits, &caller.account, &call.model_id, tokens) {
+            let workspace = text(&head.headers, "x-dashscope-workspace");
+            let ask = || Ask::new(input_tokens(&call), call.most_output());
+            let (config, model) = (&exchange.config, &call.model_id);
+            match throttle.admit(config, &caller.account, workspace, model, ask) {
                 Ok(meter) => exchange.guard.count_by(meter),
                 Err(rejection) => return exchange.refuse(&rejection),
             }

@@ -51,6 +51,11 @@ pub(super) async fn stats(State(simulator): State<Simulator>) -> Response {
     typed(StatusCode::OK, "application/json", body.to_string())
 }
 
+pub(super) async fn limits(State(simulator): State<Simulator>) -> Response {
+    let body = json!({ "limits": simulator.shared.throttle.report() });
+    typed(StatusCode::OK, "application/json", body.to_string())
+}
+
 pub(super) async fn reset(State(simulator): State<Simulator>) -> Response {
     simulator.reset();
     typed(
@@ -91,7 +96,7 @@ pub(super) async fn put_config(State(simulator): State<Simulator>, body: String)
 }
 
 pub(super) fn unknown(path: &str) -> Response {
-    let error = format!("there is no {path}; there are journal, stats, reset and config");
+    let error = format!("there is no {path}; there are journal, stats, limits, reset and config");
     typed(
         StatusCode::NOT_FOUND,
         "application/json",
@@ -101,7 +106,7 @@ pub(super) fn unknown(path: &str) -> Response {
 
 pub(super) fn wrong_method(method: &http::Method) -> Response {
     let error = format!(
-        "not with {method}: journal, stats and config are read, reset is posted, config is put"
+        "not with {method}: journal, stats, limits and config are read, reset is posted, config is put"
     );
     typed(
         StatusCode::METHOD_NOT_ALLOWED,

@@ -65,6 +65,21 @@ impl Exchange {
         }
     }
 
+    /// A call that is no request to a model.
+    pub(super) fn begin_unjournalled(simulator: Simulator, uri: &Uri, headers: &HeaderMap) -> Self {
+        debug_assert!(uri.path().starts_with("/api/"));
+        Self {
+            config: simulator.config(),
+            request_id: simulator.next_request_id(),
+            key: presented_key(headers).map(str::to_owned),
+            guard: simulator.shared.journal.nothing(),
+            simulator,
+            dialect: Dialect::Native,
+            framed_errors: false,
+            arrived: SystemTime::now(),
+        }
+    }
+
     /// Whom the request is from.
     pub(super) fn identify(&self) -> Result<Caller, Rejection> {
         let caller = identify(&self.config, self.key.as_deref())?;

@@ -14,7 +14,7 @@ use crate::journal::Verdict;
 use crate::rejection::Rejection;
 use crate::simulator::Simulator;
 
-fn offered() -> impl Iterator<Item = &'static Model> {
+pub(super) fn offered() -> impl Iterator<Item = &'static Model> {
     Catalog::embedded()
         .models()
         .filter(|model| !model.is_retired())
@@ -79,8 +79,8 @@ pub(super) async fn native_list(
     respond(exchange, |exchange| page(&uri, &exchange.request_id))
 }
 
-/// The page that `page_no`, `page_size` and `model` of the query ask for.
-fn page(uri: &Uri, request_id: &str) -> Result<Value, Rejection> {
+/// What `page_no`, `page_size` and `model` of the query ask for.
+pub(super) fn page_of(uri: &Uri) -> Result<(usize, usize, Option<&str>), Rejection> {
     let (mut number, mut size, mut name) = (1usize, 20usize, None);
     for pair in uri.query().unwrap_or_default().split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -95,10 +95,15 @@ fn page(uri: &Uri, request_id: &str) -> Result<Value, Rejection> {
         match key {
             "page_no" => number = count()?,
             "page_size" => size = count()?.min(100),
-            "model" => name = Some(value),
+            "model" | "name" => name = Some(value),
             _ => {}
         }
     }
+    Ok((number, size, name))
+}
+
+fn page(uri: &Uri, request_id: &str) -> Result<Value, Rejection> {
+    let (number, size, name) = page_of(uri)?;
     let wanted: Vec<&Model> = offered()
         .filter(|model| name.is_none_or(|name| name == model.id))
         .collect();

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`.
+//! `cargo xtask bench` and `cargo xtask sim-pacing`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,15 +7,16 @@ use anyhow::Context as _;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Passed on to the benchmark program; `--help` lists what it takes.
+    /// Passed on to the program; `--help` lists what it takes.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     passed_on: Vec<String>,
 }
 
-pub(crate) fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+/// Builds a program of the workspace with the release profile and runs it.
+pub(crate) fn run(root: &Path, package: &str, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let status = crate::cargo()
         .current_dir(root)
-        .args(["run", "--release", "--package", "bailian-bench", "--"])
+        .args(["run", "--release", "--package", package, "--"])
         .args(&arguments.passed_on)
         .status()
         .context("cannot start cargo")?;

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask bench`.
+//! Developer commands: `cargo xtask test`, `cargo xtask bench`, `cargo xtask sim-pacing`.
 //!
 //! Everything that a contributor or the continuous integration runs starts here, so that both run
 //! the same thing.
@@ -32,13 +32,16 @@ enum Command {
     Test(test::Arguments),
     /// Builds the benchmarks with the release profile and runs them.
     Bench(bench::Arguments),
+    /// Simulates pacing on a virtual clock: many replicas, many tenants, a day.
+    SimPacing(bench::Arguments),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let root = workspace_root()?;
     match Arguments::parse().command {
         Command::Test(arguments) => Ok(test::run(&root, &arguments)),
-        Command::Bench(arguments) => bench::run(&root, &arguments),
+        Command::Bench(arguments) => bench::run(&root, "bailian-bench", &arguments),
+        Command::SimPacing(arguments) => bench::run(&root, "bailian-pacing-sim", &arguments),
     }
 }
 

@@ -10,6 +10,8 @@ use bailian_quota::Class;
 pub struct Load {
     /// How many tenants there are.
     pub tenants: usize,
+    /// How many priority classes they are of, from one to three.
+    pub classes: usize,
     /// Requests per second of all of them, as a mean over the day.
     pub rate: f64,
     /// Whether the day has a night and two peaks.
@@ -45,6 +47,7 @@ impl Default for Load {
     fn default() -> Self {
         Self {
             tenants: 50,
+            classes: 3,
             rate: 20.0,
             diurnal: false,
             bursty: false,
@@ -69,7 +72,7 @@ impl Load {
         (0..self.tenants)
             .map(|rank| Tenant {
                 name: format!("tenant-{rank}").into(),
-                class: Class::ALL[rank % Class::ALL.len()],
+                class: Class::ALL[rank % self.classes.clamp(1, Class::ALL.len())],
                 share: size(rank) / total,
                 switch_at: rng.f64() * BURST_SECONDS,
                 active: rng.bool(),

@@ -22,6 +22,12 @@ const LONGEST_HOLD: Nanos = 40 * SECOND;
 const CONFIRMED_HOLD: Nanos = 30 * MINUTE;
 /// So many rises in a row that ended where they began: a figure nobody vouched for was wrong.
 const DISPROVED_AFTER: u32 = 6;
+/// A figure that was used up for so long without a refusal is true, and so long nobody need have
+/// waited meanwhile.
+const PROOF: Nanos = 90 * SECOND;
+const FULL_GAP: Nanos = 5 * SECOND;
+/// And so many for a figure that was proven.
+const DISPROVED_AFTER_PROOF: u32 = 60;
 const LONGEST_CONFIRMED_HOLD: Nanos = 24 * 60 * MINUTE;
 
 #[derive(Debug)]
@@ -49,6 +55,11 @@ pub(super) struct Adaptive {
     settled: f64,
     /// The amount before the last step of a rise.
     before_step: f64,
+    /// Since when all that is known was used, with requests waiting and nothing refused, and when
+    /// that was seen last.
+    full: Option<(Nanos, Nanos)>,
+    /// What is known was used up for so long that it is no wrong figure.
+    proven: bool,
 }
 
 impl Adaptive {
@@ -70,6 +81,8 @@ impl Adaptive {
             failed: 0,
             settled: known,
             before_step: known,
+            full: None,
+            proven: false,
         }
     }
 
@@ -127,6 +140,7 @@ impl Adaptive {
         } else {
             1.0
         };
+        self.proven &= (told - self.known).abs() < 0.5;
         self.known = told;
         self.cap = told * cut;
         self.peak = self.peak.min(self.cap);
@@ -140,6 +154,7 @@ impl Adaptive {
     /// Requests wait for this limit and none is refused: rises when it is time to. What is known
     /// is only questioned for the sake of a line that `lasts`.
     pub(super) fn rise(&mut self, now: Nanos, lasts: bool) {
+        self.note_full(now);
         if now < self.rise_at || !self.cap.is_finite() {
             return;
         }
@@ -161,10 +176,27 @@ impl Adaptive {
         self.risen = true;
     }
 
+    /// Requests wait for this limit: all of it is in use.
+    fn note_full(&mut self, now: Nanos) {
+        if self.cap < self.known {
+            self.full = None;
+            return;
+        }
+        let since = match self.full {
+            Some((since, last)) if now.saturating_sub(last) < FULL_GAP => since,
+            _ => now,
+        };
+        self.full = Some((since, now));
+        if now.saturating_sub(since) >= PROOF {
+            self.proven = true;
+        }
+    }
+
     /// The service refused a request, with so much used before it.
     pub(super) fn refused(&mut self, now: Nanos, used: u64) {
         let used = used as f64;
         let before = self.cap;
+        self.full = None;
         let questioned = self.cap > self.known || !self.cap.is_finite();
         let seen = self.cap.min(self.peak.max(1.0));
         let mut cap = used.max(seen * (1.0 - LARGEST_CUT)).min(before);
@@ -186,14 +218,17 @@ impl Adaptive {
         cap = cap.max(1.0);
         if questioned || (self.known.is_finite() && cap >= 0.9 * self.known) {
             // As much as was thought, or more than was known: that is the limit.
-            if !self.exact && (questioned || !soon) {
+            if !self.exact && (questioned || (!soon && !self.proven)) {
                 self.known = cap;
+                self.proven = false;
             }
             self.question_at = now.saturating_add(self.question_hold);
-            self.question_hold = (self.question_hold * 2).min(LONGEST_CONFIRMED_HOLD);
+            if !soon {
+                self.question_hold = (self.question_hold * 2).min(LONGEST_CONFIRMED_HOLD);
+            }
         }
-        if !self.exact && before >= 0.9 * self.known && before <= self.known {
-            // At the top of what was known it was refused, so the top is lower.
+        if !self.exact && before >= 0.9 * self.known && before <= self.known && !self.proven {
+            // At the top of what was known it was refused, and never used up for long: it is lower.
             self.known = cap.max(before * 0.95).min(before - 1.0).max(1.0);
         }
         let long_ago = self
@@ -208,8 +243,15 @@ impl Adaptive {
             let same = (cap - self.settled).abs() <= (0.15 * cap).max(1.0);
             self.failed = if same { self.failed + 1 } else { 0 };
         }
-        if self.failed >= DISPROVED_AFTER && !self.exact {
+        // What was once used up is no wrong figure: most likely somebody else uses it now.
+        let disproved = if self.proven {
+            DISPROVED_AFTER_PROOF
+        } else {
+            DISPROVED_AFTER
+        };
+        if self.failed >= disproved && !self.exact {
             self.known = cap;
+            self.proven = false;
             self.question_at = now.saturating_add(CONFIRMED_HOLD / 3);
         }
         self.settled = cap;

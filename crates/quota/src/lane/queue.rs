@@ -353,15 +353,18 @@ impl<T> FairQueue<T> {
             class.owed = 0.0;
             class.virtual_time = class.virtual_time.max(class.highest);
             class.speed = Speed::default();
-            for (_, flow) in self.by_tenant[index].drain() {
-                self.free_flows.push(flow);
-            }
+            let before = self.free_flows.len();
+            self.free_flows
+                .extend(self.by_tenant[index].drain().map(|(_, flow)| flow));
+            // In an order that does not depend on the map's, so that a run can be repeated.
+            self.free_flows[before..].sort_unstable();
             return;
         }
         let by_tenant = &mut self.by_tenant[index];
         if by_tenant.len() > 2 * class.order.len() + 64 {
             let now = class.virtual_time;
             let free = &mut self.free_flows;
+            let before = free.len();
             by_tenant.retain(|_, id| {
                 let Some(flow) = flows.get(*id as usize) else {
                     return false;
@@ -372,6 +375,7 @@ impl<T> FairQueue<T> {
                 }
                 keep
             });
+            free[before..].sort_unstable();
         }
     }
 }

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use crate::time::{Nanos, SECOND};
 
 /// Marks are set this far apart, and so many are kept.
-const INTERVAL: Nanos = SECOND;
-const MARKS: usize = 12;
+const INTERVAL: Nanos = 2 * SECOND;
+const MARKS: usize = 30;
 /// A line that has moved for less is not judged.
 const LEAST: Nanos = 4 * SECOND;
 

@@ -44,6 +44,13 @@ impl RampProfile {
     };
 }
 
+/// By so much of what other replicas send this one may rise at once.
+const OTHERS_PART: f64 = 0.3;
+
+/// How slow rises become at most after refusals, and how long it takes to forget those.
+const LEAST_GROWTH: f64 = 0.05;
+const FORGET_SECONDS: f64 = 300.0;
+
 /// The highest rate that is distinguished from no limit, in requests per second.
 const FASTEST: f64 = 1e7;
 
@@ -52,8 +59,9 @@ pub(super) struct Ramp {
     profile: RampProfile,
     /// What the limits allow, in requests per second; infinite without limits.
     full: f64,
-    /// Those that start beside this one.
+    /// Those that start beside this one, and what the others send per second.
     replicas: f64,
+    others: f64,
     /// Requests per second now.
     rate: f64,
     updated: Nanos,
@@ -66,6 +74,7 @@ impl Ramp {
             profile,
             full,
             replicas: 1.0,
+            others: 0.0,
             rate: 0.0,
             updated: 0,
             next: 0,
@@ -79,9 +88,11 @@ impl Ramp {
         self.rate = self.rate.max(self.start());
     }
 
-    /// So many replicas start at the same time, this one with them.
-    pub(super) fn share_with(&mut self, replicas: u64) {
+    /// So many replicas start at the same time, this one with them, and the others send so much per
+    /// second: beside that a few more are no sudden rise.
+    pub(super) fn share_with(&mut self, replicas: u64, others: f64) {
         self.replicas = replicas.max(1) as f64;
+        self.others = others;
     }
 
     /// Goes on where another one was, when the limits have changed.
@@ -90,6 +101,7 @@ impl Ramp {
         self.updated = old.updated;
         self.next = old.next;
         self.replicas = old.replicas;
+        self.others = old.others;
         if old.profile == RampProfile::CAUTIOUS {
             self.profile = old.profile;
         }
@@ -111,12 +123,16 @@ impl Ramp {
             0.0
         };
         let least = (self.profile.least_start / self.replicas).max(0.5);
-        share.max(least).min(FASTEST)
+        share.max(least).max(OTHERS_PART * self.others).min(FASTEST)
     }
 
     fn decay(&mut self, now: Nanos) {
         let seconds = now.saturating_sub(self.updated) as f64 / SECOND as f64;
         self.updated = self.updated.max(now);
+        let slower = RampProfile::CAUTIOUS.growth_per_second - self.profile.growth_per_second;
+        if slower > 0.0 {
+            self.profile.growth_per_second += slower * (seconds / FORGET_SECONDS).min(1.0);
+        }
         let kept = (-self.profile.decay_per_second * seconds).exp();
         self.rate = (self.rate * kept).max(self.start());
     }
@@ -150,7 +166,8 @@ impl Ramp {
         if self.profile.growth_per_second > RampProfile::CAUTIOUS.growth_per_second {
             self.profile = RampProfile::CAUTIOUS;
         } else {
-            self.profile.growth_per_second = (self.profile.growth_per_second * 0.8).max(0.02);
+            let growth = self.profile.growth_per_second * 0.8;
+            self.profile.growth_per_second = growth.max(LEAST_GROWTH);
         }
         self.rate = (sent_last_second / 2.0).max(1.0);
     }

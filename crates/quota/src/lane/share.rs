@@ -1,6 +1,6 @@
 //! A lane that is shared with other replicas: what it reports, and what it is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::LaneCore;
 use super::bound::Bound;
@@ -9,6 +9,9 @@ use crate::class::Class;
 use crate::limit::{Layer, Measure};
 use crate::share::{Allotment, Allotments, Belief, LimitKey, LimitReport, Renewal};
 use crate::time::{Nanos, from_f64};
+
+/// What others send is a mean over their longest window that is not longer than this.
+const MEAN_OVER: Duration = Duration::from_mins(2);
 
 /// This replica's part of one limit.
 #[derive(Debug, Clone, Copy)]
@@ -199,8 +202,17 @@ impl<T> LaneCore<T> {
             bound.amount_changed();
         }
         let replicas = self.replicas().unwrap_or(1);
+        let longest = self
+            .bounds
+            .iter()
+            .filter(|bound| bound.limit.measure == Measure::Requests)
+            .filter(|bound| bound.limit.period <= MEAN_OVER)
+            .max_by_key(|bound| bound.limit.period);
+        let others = longest.map_or(0.0, |bound| {
+            bound.others_used() as f64 / bound.limit.period.as_secs_f64()
+        });
         if let Some(ramp) = &mut self.ramp {
-            ramp.share_with(replicas);
+            ramp.share_with(replicas, others);
         }
         self.refresh_ramp();
         self.next = 0;
@@ -213,7 +225,7 @@ impl<T> LaneCore<T> {
         let key = LimitKey {
             measure: Measure::Running,
             layer: Layer::Model,
-            period: std::time::Duration::ZERO,
+            period: Duration::ZERO,
         };
         visit(key, &mut self.running);
     }

@@ -79,6 +79,12 @@ struct Shared {
     clock: Arc<dyn Clock>,
 }
 
+/// Who may go, who may not, and when to look again.
+struct Decided {
+    events: Vec<Event<Arc<Place>>>,
+    next: Option<std::time::Instant>,
+}
+
 /// Lanes that a pacer keeps. Callers choose model names, so there must be an end; more of them
 /// share one lane.
 const MAX_LANES: usize = 4096;
@@ -271,11 +277,24 @@ impl Lane {
         if core.waiting() == 0 {
             return;
         }
+        let decided = self.decide(&mut core);
+        drop(core);
+        self.tell(decided);
+    }
+
+    /// What is decided under the lock.
+    fn decide(&self, core: &mut LaneCore<Arc<Place>>) -> Decided {
         let mut events = Vec::new();
         core.advance(self.shared.clock.now(), &mut events);
-        let next = core.next_event();
-        drop(core);
-        for event in events {
+        Decided {
+            events,
+            next: core.next_event(),
+        }
+    }
+
+    /// Tells it to those who wait, any time later.
+    fn tell(&self, decided: Decided) {
+        for event in decided.events {
             let unwanted = match event {
                 Event::Granted(place, grant) => place.fill(Turn::Granted(grant)),
                 Event::Refused(place, refused) => place.fill(Turn::Refused(refused)),
@@ -287,7 +306,7 @@ impl Lane {
                 self.run(core);
             }
         }
-        if let Some(next) = next {
+        if let Some(next) = decided.next {
             self.shared.alarm.set(next, self);
         }
     }
@@ -323,3 +342,6 @@ impl SharedLanes {
 fn millionths(part: f64) -> u32 {
     (part.clamp(0.0, 1.0) * 1e6) as u32
 }
+
+#[cfg(test)]
+mod interleavings;

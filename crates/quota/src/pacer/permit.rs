@@ -13,7 +13,7 @@ use crate::lane::{Grant, Throttle};
 #[must_use = "a permit that is dropped counts as sent"]
 pub struct Permit {
     lane: Lane,
-    grant: Option<Grant>,
+    pub(super) grant: Option<Grant>,
     weight: u32,
     patience: Option<Duration>,
 }

@@ -118,7 +118,9 @@ struct Replica {
     lives: bool,
     /// The look that counts.
     look_at: At,
-    in_use: bool,
+    /// When it renewed last, and whether somebody waited then.
+    renewed_at: At,
+    waited: bool,
 }
 
 struct World<'a> {
@@ -150,7 +152,8 @@ pub fn run(scenario: &Scenario) -> Outcome {
         life: 0,
         lives: true,
         look_at: At::MAX,
-        in_use: false,
+        renewed_at: 0,
+        waited: false,
     });
     let mut world = World {
         scenario,
@@ -332,6 +335,7 @@ impl World<'_> {
                     request.forecast = forecast;
                 }
                 self.advance(replica);
+                self.line_began(replica);
             }
             Err(_) => {
                 self.recorder.refused(tenant, self.now);
@@ -491,25 +495,45 @@ impl World<'_> {
         }
     }
 
-    fn renew(&mut self, replica: usize, life: u64) {
-        let now = self.instant();
-        let factor = (self.replicas.len() as u64 / 16).clamp(1, 8);
+    /// What a line needs that began since the last renewal is asked for at once.
+    fn line_began(&mut self, replica: usize) {
         let state = &mut self.replicas[replica];
+        let is_due = self.now >= state.renewed_at + 10 * MILLISECOND;
+        if self.scenario.replicas > 1 && is_due && !state.waited && state.lane.waiting() > 0 {
+            let life = state.life;
+            self.report(replica, life);
+        }
+    }
+
+    fn renew(&mut self, replica: usize, life: u64) {
+        let state = &self.replicas[replica];
         if !state.lives || state.life != life {
             return;
         }
-        let mut pause = 600 * MILLISECOND;
-        if let Some(renewal) = state.lane.renewal(now) {
-            state.in_use = renewal.limits.iter().any(|report| report.wanted > 0);
-            if state.in_use {
-                pause = 100 * MILLISECOND * factor;
-            }
-            if self.ledger.is_some() {
-                let at = self.now + LEDGER_NETWORK;
-                self.at(at, Happening::AtLedger(replica, life, Box::new(renewal)));
-            }
-        }
+        let factor = (self.replicas.len() as u64 / 16).clamp(1, 8);
+        let pause = if self.report(replica, life) {
+            100 * MILLISECOND * factor
+        } else {
+            600 * MILLISECOND
+        };
         self.at(self.now + pause, Happening::Renew(replica, life));
+    }
+
+    /// Sends a renewal; whether the lane is in use.
+    fn report(&mut self, replica: usize, life: u64) -> bool {
+        let now = self.instant();
+        let state = &mut self.replicas[replica];
+        let Some(renewal) = state.lane.renewal(now) else {
+            return false;
+        };
+        state.renewed_at = self.now;
+        state.waited = renewal.limits.iter().any(|report| report.need > 0);
+        let in_use = renewal.limits.iter().any(|report| report.wanted > 0);
+        if self.ledger.is_some() {
+            let at = self.now + LEDGER_NETWORK;
+            self.at(at, Happening::AtLedger(replica, life, Box::new(renewal)));
+        }
+        in_use
     }
 
     fn incident(&mut self, incident: Incident) {

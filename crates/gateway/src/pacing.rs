@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bailian_quota::share::redis::{RedisError, Sharing, SharingStatus};
 use bailian_quota::{Class, Demand, Lane, Pacer};
 use bailian_wire::quota::Quota;
-use bailian_wire::tokens::estimate_request;
+use bailian_wire::tokens::{estimate_bytes, estimate_request};
 use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -137,6 +137,7 @@ impl Pacing {
     /// What a request asks of its lane.
     pub(crate) fn demand(
         &self,
+        lane: &Lane,
         owner: &VirtualKey,
         headers: &HeaderMap,
         body: &[u8],
@@ -147,14 +148,16 @@ impl Pacing {
         let class = asked.map_or(owner.priority, |class| owner.priority.lowered_to(class));
         let patience = text(MAX_WAIT).and_then(parse_wait);
         let patience = patience.map_or(self.config.max_wait, |wait| wait.min(self.config.max_wait));
-        Demand::new(
-            Arc::clone(&owner.tenant),
-            estimate_request(body).input_tokens,
-        )
-        .weight(owner.weight)
-        .class(class)
-        .max_output_tokens(max_output)
-        .patience(Some(patience))
+        let estimate = if lane.paces_tokens() {
+            estimate_request(body)
+        } else {
+            estimate_bytes(body)
+        };
+        Demand::new(Arc::clone(&owner.tenant), estimate.input_tokens)
+            .weight(owner.weight)
+            .class(class)
+            .max_output_tokens(max_output)
+            .patience(Some(patience))
     }
 }
 

@@ -247,6 +247,11 @@ impl Lane {
         self.shared.core.lock().snapshot(now)
     }
 
+    /// Whether tokens are limited; see [`LaneCore::paces_tokens`].
+    pub fn paces_tokens(&self) -> bool {
+        self.shared.core.lock().paces_tokens()
+    }
+
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
         self.shared.core.lock().waiting()

@@ -93,8 +93,9 @@ impl Exchange {
         let owner = self.record.owner.as_deref()?;
         let model = self.record.model.as_deref()?;
         let pacing = &self.worker.state.pacing;
-        let demand = pacing.demand(owner, &self.head.headers, &self.bytes, max_output);
-        Some(pacing.lane(model).acquire(demand))
+        let lane = pacing.lane(model);
+        let demand = pacing.demand(&lane, owner, &self.head.headers, &self.bytes, max_output);
+        Some(lane.acquire(demand))
     }
 
     /// Waits for a permit and sends; what upstream refuses for its limits goes back in line. Gives

@@ -39,6 +39,14 @@ struct OpenAiMembers<'a> {
 struct NativeMembers<'a> {
     #[serde(borrow, default)]
     model: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    parameters: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct NativeParameters<'a> {
+    #[serde(borrow, default)]
+    max_tokens: Option<&'a RawValue>,
 }
 
 /// The longest model name that is looked at, in bytes. The longest published one has 48.
@@ -56,7 +64,15 @@ pub(crate) fn read(dialect: Dialect, headers: &HeaderMap, body: &[u8]) -> Result
     let (model, stream, max_output) = match dialect {
         Dialect::Native => {
             let members: NativeMembers<'_> = parse(body)?;
-            (members.model, wants_event_stream(headers), None)
+            // Parameters that are no object are for upstream to refuse.
+            let parameters: NativeParameters<'_> = members
+                .parameters
+                .and_then(|parameters| serde_json::from_str(parameters.get()).ok())
+                .unwrap_or_default();
+            let most = parameters
+                .max_tokens
+                .and_then(|value| value.get().parse().ok());
+            (members.model, wants_event_stream(headers), most)
         }
         _ => {
             let members: OpenAiMembers<'_> = parse(body)?;
@@ -164,6 +180,30 @@ mod tests {
                 .unwrap_err()
                 .message()
                 .contains("line 2")
+        );
+    }
+
+    #[test]
+    fn the_most_output_is_read_in_every_dialect() {
+        let most = |dialect, body: &str| {
+            let demand = read(dialect, &HeaderMap::new(), body.as_bytes());
+            demand.unwrap().max_output
+        };
+        let native = r#"{"model":"m","input":{},"parameters":{"max_tokens":7,"top_p":0.5}}"#;
+        assert_eq!(most(Dialect::Native, native), Some(7));
+        assert_eq!(
+            most(Dialect::Native, r#"{"model":"m","parameters":"x"}"#),
+            None
+        );
+        assert_eq!(
+            most(Dialect::OpenAi, r#"{"model":"m","max_tokens":8}"#),
+            Some(8)
+        );
+        let both = r#"{"model":"m","max_tokens":8,"max_completion_tokens":9}"#;
+        assert_eq!(most(Dialect::OpenAi, both), Some(9));
+        assert_eq!(
+            most(Dialect::OpenAi, r#"{"model":"m","max_tokens":"x"}"#),
+            None
         );
     }
 

@@ -101,6 +101,13 @@ impl<T> LaneCore<T> {
         self.next = 0;
     }
 
+    /// Whether tokens are limited, as far as is known: else their estimate need not be good.
+    pub fn paces_tokens(&self) -> bool {
+        let limits =
+            |bound: &Bound| bound.limit.measure == Measure::Tokens && bound.adaptive.is_limited();
+        self.bounds.iter().any(limits)
+    }
+
     /// The lane's limits as they were told.
     pub fn limits(&self) -> &[Limit] {
         &self.config.limits

@@ -42,7 +42,7 @@ pub struct RequestEstimate {
 /// ```
 pub fn estimate_request(body: &[u8]) -> RequestEstimate {
     let Ok(text) = std::str::from_utf8(body) else {
-        return by_bytes(body);
+        return estimate_bytes(body);
     };
     let mut scan = Scan {
         text,
@@ -55,13 +55,18 @@ pub fn estimate_request(body: &[u8]) -> RequestEstimate {
             *tokens = (*tokens).min(MOST_INPUT);
             scan.estimate
         }
-        _ => by_bytes(body),
+        _ => estimate_bytes(body),
     }
 }
 
-/// About four bytes of ASCII, or one and a half Chinese characters, are a token.
-fn by_bytes(body: &[u8]) -> RequestEstimate {
-    let other = body.iter().filter(|byte| !byte.is_ascii()).count() as u64;
+/// A rough estimate that costs next to nothing: about four bytes of ASCII, or one and a half Chinese
+/// characters, are a token. For where nobody limits tokens.
+pub fn estimate_bytes(body: &[u8]) -> RequestEstimate {
+    // Sums of so few bits fit into a byte, and such sums compilers make fast.
+    let sums = body
+        .chunks(255)
+        .map(|chunk| chunk.iter().map(|byte| byte >> 7).sum::<u8>());
+    let other: u64 = sums.map(u64::from).sum();
     let ascii = body.len() as u64 - other;
     RequestEstimate {
         input_tokens: (ascii / 4 + other * 2 / 9).min(MOST_INPUT),

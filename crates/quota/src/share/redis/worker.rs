@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{RedisConfig, RedisError, RenewScript, SharingStatus};
 use crate::pacer::{Lane, Pacer};
+use crate::share::LimitReport;
 
 /// How long the server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,11 +41,13 @@ pub(super) struct Worker {
     lanes: HashMap<Box<str>, Renewed>,
 }
 
-/// When a lane was renewed last, and whether it was in use then.
+/// When a lane was renewed last, and how it was then.
 #[derive(Clone, Copy)]
 struct Renewed {
     at: Instant,
     in_use: bool,
+    /// Whether somebody waited then.
+    waited: bool,
 }
 
 impl Worker {
@@ -137,10 +140,15 @@ impl Worker {
                 let told = script
                     .renew(&mut connection, &key, id, &renewal, terms, None)
                     .await?;
-                let in_use = renewal.limits.iter().any(|report| report.wanted > 0);
+                let any = |of: fn(&LimitReport) -> u64| renewal.limits.iter().any(|r| of(r) > 0);
+                let renewed = Renewed {
+                    at: now,
+                    in_use: any(|report| report.wanted),
+                    waited: any(|report| report.need),
+                };
                 Ok(told.map(|told| {
                     lane.apply(&told);
-                    (lane, in_use, told.replicas)
+                    (lane, renewed, told.replicas)
                 }))
             }
         });
@@ -149,8 +157,7 @@ impl Worker {
         let mut first_error = None;
         for answer in answers {
             match answer {
-                Ok(Some((lane, in_use, count))) => {
-                    let renewed = Renewed { at: now, in_use };
+                Ok(Some((lane, renewed, count))) => {
                     self.lanes.insert(lane.name().into(), renewed);
                     replicas = replicas.max(Some(count));
                 }
@@ -172,12 +179,13 @@ impl Worker {
             return true;
         };
         let passed = now.saturating_duration_since(renewed.at);
-        let waits = lane.waiting() > 0;
-        let interval = match (renewed.in_use, waits) {
-            // Somebody began to wait where little was held.
-            (false, true) => LEAST_INTERVAL,
-            (true, _) => self.interval(),
-            (false, false) => IDLE_INTERVAL,
+        let interval = if !renewed.waited && lane.waiting() > 0 {
+            // A line began since: what it needs is asked for at once.
+            LEAST_INTERVAL
+        } else if renewed.in_use {
+            self.interval()
+        } else {
+            IDLE_INTERVAL
         };
         passed >= interval
     }

@@ -223,9 +223,9 @@ def plain(_folder, upstream):
 
 PEERS = {
     "gateway": gateway(TOLD.format(exact="false", ramp="true")),
-    "gateway, exact, no ramp": gateway(TOLD.format(exact="true", ramp="false")),
-    "gateway, told nothing": gateway(""),
-    "gateway, quota API": gateway("", "true"),
+    "gateway exact without ramp": gateway(TOLD.format(exact="true", ramp="false")),
+    "gateway told nothing": gateway(""),
+    "gateway by quota API": gateway("", "true"),
     "litellm": litellm,
     "openai": plain,
 }
@@ -261,7 +261,7 @@ def measure(name, start, case):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", default=",".join(name for name in PEERS if "," not in name))
+    parser.add_argument("--peers", default=",".join(name for name in PEERS if " " not in name))
     parser.add_argument("--all", action="store_true", help="every way of telling the gateway, too")
     parser.add_argument("--cases", default="a,b")
     arguments = parser.parse_args()

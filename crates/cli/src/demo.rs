@@ -40,22 +40,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let key = make_key();
         let mut config =
             Config::for_base_url(&upstream, "sk-demo".into(), key.clone()).map_err(Failure::run)?;
+        let admin_token = make_key();
+        config.admin_token = Some(admin_token.clone());
         // What is said to the simulator by header shall reach it.
         config.account.forward_headers.push("x-sim-*".to_owned());
         let server = bind(config, arguments.listen).map_err(failure)?;
         let gateway = listen::local_url(server.local_addr());
-        let key = key.expose_secret();
+        let (key, token) = (key.expose_secret(), admin_token.expose_secret());
         if arguments.json {
             let line = json!({
                 "gateway": gateway,
                 "simulator": upstream,
                 "dashboard": null,
                 "api_key": key,
-                "admin_token": null,
+                "admin_token": token,
             });
             println!("{line}");
         } else {
-            println!("{}", welcome(&gateway, &upstream, key));
+            println!("{}", welcome(&gateway, &upstream, key, token));
         }
         listen::announce(server.local_addr());
         match signals.serve(|stop| server.run(stop)).await {
@@ -78,7 +80,7 @@ fn bind(mut config: Config, wanted: Option<SocketAddr>) -> Result<Server, Server
 }
 
 /// What a newcomer can paste.
-fn welcome(gateway: &str, simulator: &str, key: &str) -> String {
+fn welcome(gateway: &str, simulator: &str, key: &str, token: &str) -> String {
     format!(
         r#"A gateway in front of a simulated Model Studio. Nothing leaves this machine; Ctrl-C ends it.
 
@@ -99,6 +101,10 @@ OpenAI:         export OPENAI_BASE_URL={gateway}/v1 OPENAI_API_KEY={key}
 DashScope 2.x:  export DASHSCOPE_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={key}
 DashScope 1.x:  export DASHSCOPE_HTTP_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={key}
 bailian chat:   DASHSCOPE_BASE_URL={gateway} DASHSCOPE_API_KEY={key} bailian chat
+
+What the gateway knows of each model's limits, and who waits:
+
+curl -s {gateway}/admin/v1/lanes -H "Authorization: Bearer {token}"
 "#
     )
 }

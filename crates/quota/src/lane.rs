@@ -212,7 +212,7 @@ impl<T> LaneCore<T> {
         if probe || (self.queue.is_empty() && self.ready_at(at, ask.need) <= at) {
             return Ok(Admission::Granted(self.grant(ask, at, probe)));
         }
-        self.check_room(demand, at)?;
+        self.check_room(demand, ask.need, at)?;
         let deadline = deadline(at, demand.patience);
         self.counts.queued += 1;
         let id = self.join(ask, payload(), demand.weight, deadline, at);
@@ -370,10 +370,11 @@ impl<T> LaneCore<T> {
         self.next = self.next.min(at);
     }
 
-    /// Whether a refused request may go after a wait: not in a lane that nothing was told of and
-    /// that never answered anything.
+    /// Whether a refused request may go after a wait: not in a lane that nothing was told of, that
+    /// never answered anything, and in which nothing else is under way.
     pub fn is_worth_waiting(&self) -> bool {
-        self.health.has_admitted() || !self.config.limits.is_empty()
+        let others = self.running.now() > 1;
+        self.health.has_admitted() || !self.config.limits.is_empty() || others
     }
 
     /// How many requests wait.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::LaneCore;
+use super::bound::Need;
 use crate::class::Class;
 use crate::demand::{Demand, Refused};
 use crate::limit::Measure;
@@ -19,7 +20,12 @@ impl<T> LaneCore<T> {
     }
 
     /// Refuses what finds no place in line, or would not wait as long as it takes.
-    pub(super) fn check_room(&mut self, demand: &Demand, at: Nanos) -> Result<(), Refused> {
+    pub(super) fn check_room(
+        &mut self,
+        demand: &Demand,
+        need: Need,
+        at: Nanos,
+    ) -> Result<(), Refused> {
         let retry_after = self.forecast(demand.class, &demand.tenant, at);
         if self.queue.len() >= self.config.max_waiting {
             self.counts.full += 1;
@@ -34,6 +40,9 @@ impl<T> LaneCore<T> {
             .is_some_and(|patience| patience < retry_after)
         {
             self.counts.too_late += 1;
+            // Nobody may wait where everybody would wait too long: what was learned must not stay
+            // for want of a line.
+            self.rise(at, need);
             return Err(Refused::TooLate { retry_after });
         }
         Ok(())

@@ -324,6 +324,16 @@ impl<T> LaneCore<T> {
             .unexplained_at
             .is_some_and(|last| at.saturating_sub(last) < SAME_TROUBLE);
         self.health.unexplained_at = Some(at);
-        if again { order.last() } else { order.first() }.copied()
+        let (shortest, longest) = (order.first().copied()?, order.last().copied()?);
+        let is_told = self.bounds.get(longest)?.adaptive.is_limited();
+        let bound = self.bounds.get_mut(shortest)?;
+        let used = bound.used_by_all(at).saturating_sub(own) as f64;
+        // A long limit that nobody told of shows when even little was too much.
+        let is_little = used < 0.75 * bound.adaptive.cap();
+        if again && (is_told || is_little) {
+            Some(longest)
+        } else {
+            Some(shortest)
+        }
     }
 }

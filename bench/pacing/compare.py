@@ -18,7 +18,6 @@ import asyncio
 import json
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -158,6 +157,7 @@ def with_sdk(upstream):
             status = 0
         outcomes.append((status, time.monotonic() - started, started - began, None))
 
+    send.close = client.close
     return send
 
 
@@ -171,6 +171,8 @@ async def load(case, send, url):
         await asyncio.sleep(max(0, began + at - time.monotonic()))
         tasks.append(asyncio.create_task(send(url, outcomes, began)))
     await asyncio.gather(*tasks)
+    if hasattr(send, "close"):
+        await send.close()
     return outcomes
 
 
@@ -265,8 +267,8 @@ def main():
     parser.add_argument("--all", action="store_true", help="every way of telling the gateway, too")
     parser.add_argument("--cases", default="a,b")
     arguments = parser.parse_args()
-    if not BAILIAN.exists() or not shutil.which("cargo"):
-        print("target/release/bailian is used as it is", file=sys.stderr)
+    if not BAILIAN.exists():
+        raise SystemExit("build the gateway first: cargo build --release")
     names = list(PEERS) if arguments.all else arguments.peers.split(",")
     print("| load | through | offered | answered | begun in the first minute | throttled | refused | failed | lost | p99 s |")
     print("|---|---|---|---|---|---|---|---|---|---|")

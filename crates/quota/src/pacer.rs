@@ -155,6 +155,15 @@ impl Pacer {
         self.set_part(part);
     }
 
+    /// The other replicas cannot be reached; see [`LaneCore::go_alone`].
+    pub fn go_alone(&self) {
+        for lane in self.lanes() {
+            let mut core = lane.shared.core.lock();
+            core.go_alone();
+            lane.run(core);
+        }
+    }
+
     /// Changes the part that lanes of a [shared](Self::share) pacer use until they are told their
     /// share.
     pub fn set_part(&self, part: f64) {

@@ -9,7 +9,7 @@ use super::counts::{self, Counts};
 use crate::lines;
 
 /// Packages with such tests, behind their feature `redis-tests`.
-const PACKAGES: [&str; 1] = ["bailian-quota"];
+const PACKAGES: [&str; 2] = ["bailian-quota", "bailian-gateway"];
 
 /// Installs the server if it is missing, and runs the tests.
 pub(super) fn run(root: &Path) -> anyhow::Result<Counts> {

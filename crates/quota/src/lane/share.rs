@@ -192,6 +192,20 @@ impl<T> LaneCore<T> {
         self.shares_changed();
     }
 
+    /// The ledger is away: this replica goes on with what it holds, and where that is nothing with
+    /// one of each, so that its requests do not stand still until the ledger is back.
+    pub fn go_alone(&mut self) {
+        self.each_shared(|_, limit| {
+            let (whole, _) = limit.believed();
+            if let Some(share) = limit.share()
+                && share.part_of(whole) < 1.0
+            {
+                share.limit = (share.whole / whole.max(1.0)).ceil().max(1.0);
+            }
+        });
+        self.shares_changed();
+    }
+
     /// Replicas that share the lane, as far as is known; `None` for a lane that is not shared.
     pub fn replicas(&self) -> Option<u64> {
         self.shared.as_ref().map(|shared| shared.replicas)

@@ -3,6 +3,8 @@
 /// All replicas that want nothing keep this part together, so that a request that comes
 /// there starts at once.
 const IDLE_PART: f64 = 50.0;
+/// And at least one each, where so many times as many are there.
+const ONE_EACH: f64 = 10.0;
 
 /// What one replica asks of a limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +50,9 @@ fn divide(capacity: f64, claims: &[Claim], without: Option<usize>) -> Vec<f64> {
     if all.is_empty() {
         return shares;
     }
-    let floor = (capacity / (IDLE_PART * all.len() as f64)).floor();
+    let count = all.len() as f64;
+    let least = f64::from(u8::from(capacity >= ONE_EACH * count));
+    let floor = (capacity / (IDLE_PART * count)).floor().max(least);
     let want = |at: usize| claims[at].wanted.max(claims[at].need).max(floor);
     let mut rest = capacity;
     loop {
@@ -165,7 +169,7 @@ mod tests {
             let list: Vec<Claim> = claims.iter().map(|(wanted, weight)| claim(*wanted, *weight)).collect();
             let shares = fill(f64::from(capacity), &list, turn);
             prop_assert_eq!(shares.iter().sum::<f64>(), f64::from(capacity));
-            let floor = f64::from(capacity) / (IDLE_PART * list.len() as f64);
+            let floor = (f64::from(capacity) / (IDLE_PART * list.len() as f64)).max(1.0);
             for (mine, share) in list.iter().zip(&shares) {
                 if *share < mine.wanted {
                     for (other, more) in list.iter().zip(&shares) {

@@ -8,7 +8,7 @@
 -- Returns  {replicas, in grace, then limit, amount, known, version, others' use for each limit},
 --          or nothing when a later renewal came before this one
 
-local SHORTEST_TURN, BURST_PART, IDLE_PART = 1000, 10, 50
+local SHORTEST_TURN, BURST_PART, IDLE_PART, ONE_EACH = 1000, 10, 50, 10
 local PERIOD, COUNTED, USED, WANTED, NEED, HAD_AT, GLIDE_FROM, GLIDE_AT = 1, 2, 3, 4, 5, 6, 7, 8
 
 local id, sequence, weight = ARGV[1], tonumber(ARGV[2]), math.max(1, tonumber(ARGV[3]))
@@ -158,6 +158,7 @@ local function divide(capacity, claims, without)
   end
   local open, rest = all, capacity
   local least = math.floor(capacity / (IDLE_PART * #all))
+  least = math.max(least, capacity >= ONE_EACH * #all and 1 or 0)
   local function want(at)
     return math.max(claims[at].wanted, claims[at].need, least)
   end

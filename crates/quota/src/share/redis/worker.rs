@@ -270,6 +270,7 @@ impl Worker {
         }
         // Lanes that were never told a share cannot wait for ever.
         self.pacer.set_part(self.config.part_without);
+        self.pacer.go_alone();
     }
 }
 

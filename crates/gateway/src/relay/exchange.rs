@@ -104,7 +104,8 @@ impl Exchange {
         loop {
             let permit = match patience {
                 Some(patience) if wait.is_queued() => {
-                    match tokio::time::timeout(patience, &mut wait).await {
+                    // Seldom needed, and it would make every request's future larger.
+                    match Box::pin(tokio::time::timeout(patience, &mut wait)).await {
                         Ok(permit) => permit,
                         Err(_) => return Outcome::Waits(wait),
                     }
@@ -139,7 +140,8 @@ impl Exchange {
                 }
                 return Outcome::Answered(answer);
             }
-            let (answer, error) = answer::look_at_error(answer, self.record.idle_limit()).await;
+            let look = answer::look_at_error(answer, self.record.idle_limit());
+            let (answer, error) = Box::pin(look).await;
             // An error about the request itself is settled with the record, at no cost.
             let Some(throttle) = throttle_of(&error) else {
                 return Outcome::Answered(answer);

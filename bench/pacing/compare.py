@@ -7,8 +7,8 @@ patient for 30 seconds.
   b  54 at once every 6 s for 60 s: what is allowed, in bursts
 
     cargo build --release
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install -r bench/pacing/requirements.txt
-    /tmp/peers/bin/python bench/pacing/compare.py
+    python3 -m venv .peers && .peers/bin/pip install -r bench/pacing/requirements.txt
+    .peers/bin/python bench/pacing/compare.py
 
 Peers that are not installed are left out. `--peers gateway,openai` chooses, `--cases a` too.
 """

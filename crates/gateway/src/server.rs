@@ -163,7 +163,10 @@ impl Server {
         // Every runtime has ended when the last sender is gone; nobody ever sends.
         let _none = all_gone.recv().await;
         // It only waits for Redis, and nothing else runs any more.
-        let _ = tokio::task::spawn_blocking(move || state.pacing.leave()).await;
+        let left = tokio::task::spawn_blocking(move || state.pacing.leave()).await;
+        if let Err(error) = left {
+            tracing::error!(%error, "the limits that this replica held could not be returned");
+        }
         Ok(())
     }
 }

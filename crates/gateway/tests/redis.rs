@@ -101,7 +101,7 @@ async fn gateways_share_a_limit_and_go_on_while_redis_is_away() {
         redis["connected"] == false
     })
     .await;
-    ask(&gateways, [30, 10, 5]).await;
+    ask(&gateways, [10, 3, 2]).await;
 
     let _server = (0..50)
         .find_map(|_| Server::start_at(port))

@@ -262,3 +262,44 @@ fn one_replicas_refusal_is_a_lesson_to_all() {
     let (first, second) = (allowed(&mut lanes[0]), allowed(&mut lanes[1]));
     assert!(first + second < 80.0, "{first} and {second}");
 }
+
+#[test]
+fn alone_a_replica_without_a_share_goes_on_with_one_where_that_is_a_fair_part() {
+    let start = Instant::now();
+    let mut ledger = Ledger::new(&Terms::default());
+    let mut lanes: Vec<LaneCore<()>> = (0..3)
+        .map(|_| {
+            let limits = vec![requests("2/60s"), requests("20/1s")];
+            let mut lane = LaneCore::new(LaneConfig::new(limits), start);
+            lane.share(0.0);
+            lane
+        })
+        .collect();
+    for round in 0..3u64 {
+        let now = Duration::from_millis(100 * round);
+        for (id, lane) in lanes.iter_mut().enumerate() {
+            let mut renewal = lane.renewal(start + now).unwrap();
+            if id == 0 {
+                // The first one wants everything.
+                renewal
+                    .limits
+                    .iter_mut()
+                    .for_each(|limit| limit.wanted = 1_000);
+            }
+            let told = ledger.renew(&id.to_string(), &renewal, now).unwrap();
+            lane.apply(&told, start + now);
+        }
+    }
+    // Per minute, and per second.
+    let allowed = |lane: &mut LaneCore<()>| {
+        let limits = lane.snapshot(start).limits;
+        (limits[0].allowed, limits[1].allowed)
+    };
+    let (minute, second) = allowed(&mut lanes[2]);
+    assert!(minute < 1.0 && second < 1.0);
+    lanes.iter_mut().for_each(LaneCore::go_alone);
+    let (minute, second) = allowed(&mut lanes[2]);
+    // Two in a minute are not for three; twenty in a second are.
+    assert!(minute < 1.0 && (1.0..2.0).contains(&second));
+    assert!(allowed(&mut lanes[0]).1 >= 18.0, "nobody loses by it");
+}

@@ -101,6 +101,7 @@ impl Adaptive {
         let was = self.cap;
         let ceiling = if self.exact { self.known } else { cap };
         if !self.exact {
+            self.proven &= (known - self.known).abs() < 0.5;
             self.known = known;
         }
         self.cap = cap.min(ceiling);

@@ -192,15 +192,17 @@ impl<T> LaneCore<T> {
         self.shares_changed();
     }
 
-    /// The ledger is away: this replica goes on with what it holds, and where that is nothing with
-    /// one of each, so that its requests do not stand still until the ledger is back.
+    /// The ledger is away: this replica goes on with what it holds. Where that is nothing it takes
+    /// one, if a fair part is so much, so that its requests do not stand still until the ledger is
+    /// back: a limit is at most exceeded by one for each replica that held nothing.
     pub fn go_alone(&mut self) {
         self.each_shared(|_, limit| {
             let (whole, _) = limit.believed();
             if let Some(share) = limit.share()
                 && share.part_of(whole) < 1.0
+                && whole >= share.replicas
             {
-                share.limit = (share.whole / whole.max(1.0)).ceil().max(1.0);
+                share.limit = (share.whole / whole).ceil().max(1.0);
             }
         });
         self.shares_changed();

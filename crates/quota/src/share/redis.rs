@@ -9,6 +9,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -53,11 +54,11 @@ pub struct SharingStatus {
     pub connected: bool,
     /// Since when it is so.
     pub since: Instant,
-    /// Replicas that were seen at the last renewal, this one with them.
+    /// Replicas that share a lane with this one, and this one: the most of any lane.
     pub replicas: u64,
-    /// Renewals that were answered, over all lanes.
+    /// Rounds of renewals that were answered.
     pub renewals: u64,
-    /// Renewals that were not.
+    /// Rounds that were not.
     pub failures: u64,
     /// The last failure, without addresses and secrets.
     pub last_error: Option<String>,
@@ -67,7 +68,7 @@ pub struct SharingStatus {
 pub struct Sharing {
     status: Arc<Mutex<SharingStatus>>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl RedisConfig {
@@ -131,15 +132,23 @@ impl Sharing {
 
     /// How it goes.
     pub fn status(&self) -> SharingStatus {
-        self.status.lock().clone()
+        let mut status = self.status.lock().clone();
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            // It only ends by a panic while this value lives.
+            status.connected = false;
+            status.last_error = Some("the thread that shares limits has ended".to_owned());
+        }
+        status
     }
 
     /// Returns all leases, so that others need not wait for their end. Blocks for a second at
     /// most when the server is away.
     pub fn leave(mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that shares limits has panicked; leases end by themselves");
         }
     }
 }

@@ -162,3 +162,25 @@ fn an_address_that_cannot_be_read_is_refused_without_repeating_its_password() {
     let config = RedisConfig::new("redis://:secret@127.0.0.1:1", "").unwrap();
     assert!(!format!("{config:?}").contains("secret"));
 }
+
+#[test]
+fn a_server_that_refuses_scripts_is_asked_now_and_then_and_not_without_pause() {
+    let server = Server::start();
+    let mut connection = redis::Client::open(server.url())
+        .unwrap()
+        .get_connection()
+        .unwrap();
+    redis::cmd("ACL")
+        .arg(&["SETUSER", "default", "-@scripting"])
+        .exec(&mut connection)
+        .unwrap();
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let replica = Replica::start(&server.url(), 1, &sent);
+    let failures = || replica.sharing.as_ref().unwrap().status().failures;
+    until("it fails", || failures() >= 1);
+    let (began, before) = (Instant::now(), failures());
+    until("it is tried again", || failures() >= before + 4);
+    assert!(began.elapsed() >= Duration::from_millis(800));
+    assert!(!replica.connected());
+    replica.end();
+}

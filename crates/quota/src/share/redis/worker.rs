@@ -48,6 +48,8 @@ struct Renewed {
     in_use: bool,
     /// Whether somebody waited then.
     waited: bool,
+    /// How many replicas shared it.
+    replicas: u64,
 }
 
 impl Worker {
@@ -76,34 +78,36 @@ impl Worker {
     pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         let mut connection = None;
         loop {
-            let Some(open) = connection.as_mut() else {
-                match self.connect().await {
-                    Ok(opened) => connection = Some(opened),
-                    Err(error) => {
-                        self.failed(&error);
-                        tokio::select! {
-                            _ = &mut stopped => return,
-                            () = tokio::time::sleep(RECONNECT) => {}
-                        }
-                    }
+            let pause = match self.round(&mut connection).await {
+                Ok(()) => self.until_next(),
+                Err(error) => {
+                    self.failed(&error);
+                    connection = None;
+                    // A server that answers may refuse, too: it is not asked without a pause.
+                    RECONNECT
                 }
-                continue;
             };
-            if let Err(error) = self.renew(open).await {
-                self.failed(&error);
-                connection = None;
-                continue;
-            }
-            let pause = self.until_next();
             tokio::select! {
                 _ = &mut stopped => {
-                    self.leave(open).await;
+                    if let Some(open) = &mut connection {
+                        self.leave(open).await;
+                    }
                     return;
                 }
                 () = tokio::time::sleep(pause) => {}
-                () = self.wanted.notified() => {}
+                () = self.wanted.notified(), if connection.is_some() => {}
             }
         }
+    }
+
+    /// Connects where that is needed, and renews.
+    async fn round(&mut self, connection: &mut Option<MultiplexedConnection>) -> Result<(), Error> {
+        let open = match connection {
+            Some(open) => open,
+            None => connection.insert(self.connect().await?),
+        };
+        let open = open.clone();
+        self.renew(&open).await
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, Error> {
@@ -140,26 +144,26 @@ impl Worker {
                 let told = script
                     .renew(&mut connection, &key, id, &renewal, terms, None)
                     .await?;
+                let Some(told) = told else {
+                    return Ok(None);
+                };
                 let any = |of: fn(&LimitReport) -> u64| renewal.limits.iter().any(|r| of(r) > 0);
                 let renewed = Renewed {
                     at: now,
                     in_use: any(|report| report.wanted),
                     waited: any(|report| report.need),
+                    replicas: told.replicas,
                 };
-                Ok(told.map(|told| {
-                    lane.apply(&told);
-                    (lane, renewed, told.replicas)
-                }))
+                lane.apply(&told);
+                Ok(Some((lane, renewed)))
             }
         });
         let answers: Vec<Result<_, Error>> = renewals.buffer_unordered(CONCURRENT).collect().await;
-        let mut replicas = None;
         let mut first_error = None;
         for answer in answers {
             match answer {
-                Ok(Some((lane, renewed, count))) => {
+                Ok(Some((lane, renewed))) => {
                     self.lanes.insert(lane.name().into(), renewed);
-                    replicas = replicas.max(Some(count));
                 }
                 Ok(None) => {}
                 Err(error) => first_error = first_error.or(Some(error)),
@@ -168,7 +172,7 @@ impl Worker {
         match first_error {
             Some(error) => Err(error),
             None => {
-                self.succeeded(replicas);
+                self.succeeded();
                 Ok(())
             }
         }
@@ -237,7 +241,7 @@ impl Worker {
         }
     }
 
-    fn succeeded(&self, replicas: Option<u64>) {
+    fn succeeded(&self) {
         let mut status = self.status.lock();
         if !status.connected {
             status.connected = true;
@@ -245,10 +249,10 @@ impl Worker {
             tracing::info!("limits are shared over Redis");
             self.pacer.set_part(0.0);
         }
-        if let Some(replicas) = replicas {
-            status.replicas = replicas;
-            status.renewals += 1;
-        }
+        // Not every replica has every lane.
+        let counts = self.lanes.values().map(|renewed| renewed.replicas);
+        status.replicas = counts.max().unwrap_or(1);
+        status.renewals += 1;
     }
 
     fn failed(&self, error: &Error) {

@@ -338,7 +338,7 @@ impl World<'_> {
                 self.line_began(replica);
             }
             Err(_) => {
-                self.recorder.refused(tenant, self.now);
+                self.recorder.refused(self.now);
                 self.drop_request(place);
             }
         }
@@ -369,8 +369,8 @@ impl World<'_> {
             match event {
                 Event::Granted(place, grant) => self.granted(place, grant),
                 Event::Refused(place, _) => {
-                    if let Some(request) = self.drop_request(place) {
-                        self.recorder.refused(request.tenant, self.now);
+                    if self.drop_request(place).is_some() {
+                        self.recorder.refused(self.now);
                     }
                 }
             }

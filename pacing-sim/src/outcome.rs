@@ -122,7 +122,7 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn refused(&mut self, _tenant: usize, now: u64) {
+    pub(crate) fn refused(&mut self, now: u64) {
         self.outcome.refused += 1;
         self.minute(now).refused += 1;
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use plotters::prelude::*;
 
-use crate::outcome::{BUCKET, Outcome};
+use crate::outcome::{BUCKET, Minute, Outcome};
 
 /// Minutes that one point of a long day stands for, so that files stay small.
 const MOST_POINTS: usize = 300;
@@ -30,34 +30,33 @@ pub fn draw(outcome: &Outcome, folder: &Path, name: &str) -> anyhow::Result<()> 
     let minutes = step as f64 * BUCKET.as_secs_f64() / 60.0;
     let hours = |place: usize| place as f64 * minutes / 60.0;
     let groups: Vec<_> = outcome.minutes.chunks(step).collect();
-    let sums = |of: &dyn Fn(&crate::outcome::Minute) -> u64| -> Vec<(f64, f64)> {
-        let sum = |group: &&[crate::outcome::Minute]| group.iter().map(of).sum::<u64>() as f64;
-        groups
-            .iter()
-            .enumerate()
-            .map(|(place, group)| (hours(place), sum(group) / group.len() as f64))
-            .collect()
+    let series = |of: &dyn Fn(&[Minute]) -> f64| -> Vec<(f64, f64)> {
+        let point = |(place, group): (usize, &&[Minute])| (hours(place), of(group));
+        groups.iter().enumerate().map(point).collect()
+    };
+    let sums = |of: fn(&Minute) -> u64| {
+        series(&|group| group.iter().map(of).sum::<u64>() as f64 / group.len() as f64)
     };
     let load = [
         Line {
             name: "offered",
             color: BLUE,
-            points: sums(&|minute| minute.offered),
+            points: sums(|minute| minute.offered),
         },
         Line {
             name: "answered",
             color: GREEN,
-            points: sums(&|minute| minute.admitted),
+            points: sums(|minute| minute.admitted),
         },
         Line {
             name: "refused early",
             color: ORANGE,
-            points: sums(&|minute| minute.refused),
+            points: sums(|minute| minute.refused),
         },
         Line {
             name: "throttled by the service",
             color: RED,
-            points: sums(&|minute| minute.throttled),
+            points: sums(|minute| minute.throttled),
         },
     ];
     chart(
@@ -65,32 +64,27 @@ pub fn draw(outcome: &Outcome, folder: &Path, name: &str) -> anyhow::Result<()> 
         "requests per minute",
         &load,
     )?;
-    let waits = |class: usize, part: f64| -> Vec<(f64, f64)> {
-        let of = |group: &&[crate::outcome::Minute]| {
-            let waits = group.iter().filter_map(|minute| minute.wait(class, part));
+    let waits = |class: usize| {
+        series(&|group| {
+            let waits = group.iter().filter_map(|minute| minute.wait(class, 0.99));
             f64::from(waits.fold(0.0, f32::max))
-        };
-        groups
-            .iter()
-            .enumerate()
-            .map(|(place, group)| (hours(place), of(group)))
-            .collect()
+        })
     };
     let lines = [
         Line {
             name: "high, p99",
             color: RED,
-            points: waits(0, 0.99),
+            points: waits(0),
         },
         Line {
             name: "normal, p99",
             color: BLUE,
-            points: waits(1, 0.99),
+            points: waits(1),
         },
         Line {
             name: "low, p99",
             color: GREEN,
-            points: waits(2, 0.99),
+            points: waits(2),
         },
     ];
     chart(

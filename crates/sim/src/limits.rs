@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bailian_wire::catalog::{self, LimitTable};
+use bailian_wire::catalog::{self, ModelLimits};
 use serde::{Deserialize, Serialize};
 
 use crate::throttle::{BurstRule, Check, Measure, Rule, WindowRule};
@@ -127,25 +127,24 @@ pub enum QuotaApi {
     Failing,
 }
 
+/// Whether a name is the wanted one, if one is wanted.
+fn fits(wanted: Option<&str>, name: &str) -> bool {
+    wanted.is_none_or(|wanted| wanted == name)
+}
+
+impl OtherProgram {
+    pub(crate) fn is_about(&self, account: &str, model: &str) -> bool {
+        fits(self.account.as_deref(), account) && fits(self.model.as_deref(), model)
+    }
+}
+
 impl LimitRule {
     pub(crate) fn is_about(&self, account: &str, model: &str) -> bool {
-        let fits = |wanted: &Option<String>, name: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == name)
-        };
         let listed = self.models.is_empty() || self.models.iter().any(|known| known == model);
-        fits(&self.account, account) && fits(&self.model, model) && listed
+        fits(self.account.as_deref(), account) && fits(self.model.as_deref(), model) && listed
     }
 
-    /// The name of the count: the model's, or that of all models which share it.
-    pub(crate) fn count_name(&self, model: &str) -> String {
-        if self.models.is_empty() {
-            model.to_owned()
-        } else {
-            self.models.join("+")
-        }
-    }
-
-    pub(crate) fn rule(&self) -> Rule {
+    fn rule(&self) -> Rule {
         let mut rates: Vec<(Measure, u64, Duration)> = Vec::new();
         for rate in &self.requests {
             rates.push((Measure::Requests, rate.amount, rate.period));
@@ -192,9 +191,39 @@ impl LimitRule {
     }
 }
 
-/// The published limits of a model in a region, and the name of the count.
-pub(crate) fn published(model: &str, region: &str) -> Option<(String, Rule)> {
-    let entry = LimitTable::embedded().tightest(model, region)?;
+/// Where a limit stands. Found for every request, and made into a [`Rule`] only for a new count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LimitSource<'a> {
+    /// In the configuration.
+    Told(&'a LimitRule),
+    /// In the catalogue.
+    Published(&'static ModelLimits),
+    /// Set by call.
+    Overlay(&'a Rule),
+}
+
+impl LimitSource<'_> {
+    /// The name of the count: the model's, or that of all models which share it.
+    pub(crate) fn count_name(self, model: &str) -> String {
+        match self {
+            Self::Told(rule) if !rule.models.is_empty() => rule.models.join("+"),
+            Self::Published(ModelLimits {
+                pool: Some(pool), ..
+            }) => pool.name.clone(),
+            _ => model.to_owned(),
+        }
+    }
+
+    pub(crate) fn rule(self) -> Rule {
+        match self {
+            Self::Told(rule) => rule.rule(),
+            Self::Published(entry) => published(entry),
+            Self::Overlay(rule) => rule.clone(),
+        }
+    }
+}
+
+fn published(entry: &ModelLimits) -> Rule {
     let mut rule = Rule::default();
     for window in entry.windows() {
         match (window.measure, window.period) {
@@ -210,8 +239,7 @@ pub(crate) fn published(model: &str, region: &str) -> Option<(String, Rule)> {
             _ => {}
         }
     }
-    let pool = entry.pool.as_ref().map(|pool| pool.name.clone());
-    Some((pool.unwrap_or_else(|| model.to_owned()), rule))
+    rule
 }
 
 impl TryFrom<String> for Rate {

@@ -25,6 +25,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bailian_wire::catalog::LimitTable;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -34,7 +35,7 @@ pub use self::count::{Ask, Check, Count, CountReport, Refusal, Rule, Ticket};
 pub use self::tasks::{OverLimit, TaskCount, TaskQueries, TaskRefused, TaskStart};
 pub use self::window::{Measure, Window, WindowReport, WindowRule};
 use crate::config::SimConfig;
-use crate::limits::{self, OtherProgram};
+use crate::limits::{LimitSource, OtherProgram};
 use crate::rejection::Rejection;
 
 /// The workspace of requests that name none.
@@ -203,63 +204,76 @@ impl Throttle {
         model: &str,
     ) -> Vec<Arc<Mutex<Lane>>> {
         let workspace = workspace.unwrap_or(DEFAULT_WORKSPACE);
-        let own = account_rule(config, account, model);
-        let own = own.map(|(name, rule)| (None, name, rule));
-        let tighter = self.workspace_rule(config, account, workspace, model);
-        let tighter = tighter.map(|(name, rule)| (Some(workspace.to_owned()), name, rule));
         let mut lanes = Vec::new();
-        for (workspace, name, rule) in own.into_iter().chain(tighter) {
-            let is_account = workspace.is_none();
-            let key = Key {
-                account: account.to_owned(),
-                workspace,
-                name,
-            };
-            let mut known = self.lanes.lock();
-            let lane = known.entry(key).or_insert_with(|| {
-                let programs = config.other_programs.iter().filter(|program| {
-                    let fits = |wanted: &Option<String>, name: &str| {
-                        wanted.as_deref().is_none_or(|wanted| wanted == name)
-                    };
-                    is_account && fits(&program.account, account) && fits(&program.model, model)
-                });
-                Arc::new(Mutex::new(Lane {
-                    count: Count::new(rule),
-                    programs: programs.filter_map(Program::new).collect(),
-                }))
-            });
-            lanes.push(Arc::clone(lane));
+        if let Some(own) = account_limit(config, account, model) {
+            lanes.push(self.lane(config, account, None, model, own));
         }
+        self.with_workspace_limit(config, account, workspace, model, |tighter| {
+            lanes.push(self.lane(config, account, Some(workspace), model, tighter));
+        });
         lanes
     }
 
-    /// The limit of one workspace, set by call or by the configuration.
-    pub(crate) fn workspace_rule(
+    fn lane(
+        &self,
+        config: &SimConfig,
+        account: &str,
+        workspace: Option<&str>,
+        model: &str,
+        limit: LimitSource<'_>,
+    ) -> Arc<Mutex<Lane>> {
+        let key = Key {
+            account: account.to_owned(),
+            workspace: workspace.map(str::to_owned),
+            name: limit.count_name(model),
+        };
+        let mut known = self.lanes.lock();
+        let lane = known.entry(key).or_insert_with(|| {
+            // Other programs use the account, and no workspace of ours.
+            let programs = config
+                .other_programs
+                .iter()
+                .filter(|program| workspace.is_none() && program.is_about(account, model));
+            Arc::new(Mutex::new(Lane {
+                count: Count::new(limit.rule()),
+                programs: programs.filter_map(Program::new).collect(),
+            }))
+        });
+        Arc::clone(lane)
+    }
+
+    /// Looks up the limit of one workspace, set by call or by the configuration.
+    pub(crate) fn with_workspace_limit<T>(
         &self,
         config: &SimConfig,
         account: &str,
         workspace: &str,
         model: &str,
-    ) -> Option<(String, Rule)> {
-        let key = Key {
-            account: account.to_owned(),
-            workspace: Some(workspace.to_owned()),
-            name: model.to_owned(),
-        };
-        if let Some(rule) = self.overlays.lock().get(&key) {
-            return Some((model.to_owned(), rule.clone()));
+        then: impl FnOnce(LimitSource<'_>) -> T,
+    ) -> Option<T> {
+        let overlays = self.overlays.lock();
+        if !overlays.is_empty() {
+            let key = Key {
+                account: account.to_owned(),
+                workspace: Some(workspace.to_owned()),
+                name: model.to_owned(),
+            };
+            if let Some(rule) = overlays.get(&key) {
+                return Some(then(LimitSource::Overlay(rule)));
+            }
         }
+        drop(overlays);
         let mut rules = config.limits.iter();
         let rule = rules.find(|rule| {
             rule.workspace.as_deref() == Some(workspace) && rule.is_about(account, model)
         })?;
-        Some((rule.count_name(model), rule.rule()))
+        Some(then(LimitSource::Told(rule)))
     }
 
     /// Limits a workspace by call; `None` takes the limit away. Its count begins anew.
     pub(crate) fn overlay(&self, key: Key, rule: Option<Rule>) {
-        self.lanes.lock().remove(&key);
         let mut overlays = self.overlays.lock();
+        self.lanes.lock().remove(&key);
         match rule {
             Some(rule) => overlays.insert(key, rule),
             None => overlays.remove(&key),
@@ -308,16 +322,16 @@ impl Program {
 }
 
 /// The account's own limit of a model: the first rule that is about it, else the published one.
-pub(crate) fn account_rule(
-    config: &SimConfig,
+pub(crate) fn account_limit<'a>(
+    config: &'a SimConfig,
     account: &str,
     model: &str,
-) -> Option<(String, Rule)> {
+) -> Option<LimitSource<'a>> {
     let mut rules = config.limits.iter();
     let told = rules.find(|rule| rule.workspace.is_none() && rule.is_about(account, model));
-    match (told, &config.catalogue_limits) {
-        (Some(rule), _) => Some((rule.count_name(model), rule.rule())),
-        (None, Some(region)) => limits::published(model, region),
-        (None, None) => None,
-    }
+    told.map(LimitSource::Told).or_else(|| {
+        let region = config.catalogue_limits.as_deref()?;
+        let entry = LimitTable::embedded().tightest(model, region)?;
+        Some(LimitSource::Published(entry))
+    })
 }

@@ -29,13 +29,8 @@ pub(super) struct Exchange {
     record: Record,
 }
 
-/// What became of a request.
-enum Outcome {
-    Answered(http::Response<UpstreamBody>),
-    Refused(Refusal),
-    /// It is still in line.
-    Waits(Wait),
-}
+/// A request that stands in line after all of its patience.
+struct StillWaits(Wait);
 
 impl Exchange {
     pub(super) fn new(worker: Worker, head: Parts, bytes: Bytes, record: Record) -> Self {
@@ -59,15 +54,18 @@ impl Exchange {
             return (refuse(&Refusal::internal(), self.record), Duration::ZERO);
         };
         let keep_alive = self.worker.state.pacing.keep_alive();
-        let outcome = self.exchange(wait, stream.then_some(keep_alive)).await;
-        let queued = self.record.queued;
-        match outcome {
-            Outcome::Answered(answer) => (answer::relay(answer, self.record).await, queued),
-            Outcome::Refused(refusal) => (refuse(&refusal, self.record), queued),
-            Outcome::Waits(wait) => {
+        match self.exchange(wait, stream.then_some(keep_alive)).await {
+            Ok(result) => self.conclude(result).await,
+            Err(StillWaits(wait)) => {
                 let dialect = self.record.dialect;
                 let request_id = self.record.request_id;
-                let rest = Box::pin(self.rest(wait));
+                let rest = Box::pin(async move {
+                    match self.exchange(wait, None).await {
+                        Ok(result) => self.conclude(result).await,
+                        // Without an end to its patience nobody is left waiting.
+                        Err(StillWaits(_)) => self.conclude(Err(Refusal::internal())).await,
+                    }
+                });
                 let body = WaitingBody::new(rest, keep_alive, dialect, request_id);
                 let mut response = Response::new(Body::new(body));
                 *response.headers_mut() = headers::of_event_stream();
@@ -76,14 +74,14 @@ impl Exchange {
         }
     }
 
-    /// What follows for a client that was answered while it waited.
-    async fn rest(mut self, wait: Wait) -> (Response, Duration) {
-        let outcome = self.exchange(wait, None).await;
+    async fn conclude(
+        self,
+        result: Result<http::Response<UpstreamBody>, Refusal>,
+    ) -> (Response, Duration) {
         let queued = self.record.queued;
-        let response = match outcome {
-            Outcome::Answered(answer) => answer::relay(answer, self.record).await,
-            Outcome::Refused(refusal) => refuse(&refusal, self.record),
-            Outcome::Waits(_) => refuse(&Refusal::internal(), self.record),
+        let response = match result {
+            Ok(answer) => answer::relay(answer, self.record).await,
+            Err(refusal) => refuse(&refusal, self.record),
         };
         (response, queued)
     }
@@ -100,14 +98,18 @@ impl Exchange {
 
     /// Waits for a permit and sends; what upstream refuses for its limits goes back in line. Gives
     /// up after `patience` if the request stands in line then.
-    async fn exchange(&mut self, mut wait: Wait, patience: Option<Duration>) -> Outcome {
+    async fn exchange(
+        &mut self,
+        mut wait: Wait,
+        patience: Option<Duration>,
+    ) -> Result<Result<http::Response<UpstreamBody>, Refusal>, StillWaits> {
         loop {
             let permit = match patience {
                 Some(patience) if wait.is_queued() => {
                     // Seldom needed, and it would make every request's future larger.
                     match Box::pin(tokio::time::timeout(patience, &mut wait)).await {
                         Ok(permit) => permit,
-                        Err(_) => return Outcome::Waits(wait),
+                        Err(_) => return Err(StillWaits(wait)),
                     }
                 }
                 _ => wait.await,
@@ -116,7 +118,7 @@ impl Exchange {
                 Ok(permit) => permit,
                 Err(refused) => {
                     let model = self.record.model.as_deref().unwrap_or_default();
-                    return Outcome::Refused(Refusal::paced(&refused, model));
+                    return Ok(Err(Refusal::paced(&refused, model)));
                 }
             };
             let attempt = permit.attempt();
@@ -130,7 +132,7 @@ impl Exchange {
                     {
                         permit.give_back();
                     }
-                    return Outcome::Refused(Refusal::upstream(&error));
+                    return Ok(Err(Refusal::upstream(&error)));
                 }
             };
             self.worker.state.pacing.note_answer(answer.headers());
@@ -138,16 +140,16 @@ impl Exchange {
                 if let Some(permit) = &self.record.permit {
                     permit.admitted();
                 }
-                return Outcome::Answered(answer);
+                return Ok(Ok(answer));
             }
             let look = answer::look_at_error(answer, self.record.idle_limit());
             let (answer, error) = Box::pin(look).await;
             // An error about the request itself is settled with the record, at no cost.
             let Some(throttle) = throttle_of(&error) else {
-                return Outcome::Answered(answer);
+                return Ok(Ok(answer));
             };
             let Some(permit) = self.record.permit.take() else {
-                return Outcome::Answered(answer);
+                return Ok(Ok(answer));
             };
             let hint = headers::retry_after(answer.headers());
             let again = answer.status() == StatusCode::TOO_MANY_REQUESTS
@@ -156,7 +158,7 @@ impl Exchange {
                 && permit.is_worth_waiting();
             if !again {
                 permit.refused(&throttle, hint);
-                return Outcome::Answered(answer);
+                return Ok(Ok(answer));
             }
             tracing::info!(
                 request_id = self.record.request_id.as_str(),

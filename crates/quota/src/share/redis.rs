@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use thiserror::Error;
 
-pub use self::script::RenewScript;
+pub use self::script::{Member, RenewScript};
 use super::Terms;
 use crate::pacer::Pacer;
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use bailian_quota::share::redis::RenewScript;
+use bailian_quota::share::redis::{Member, RenewScript};
 use bailian_quota::share::{Belief, Ledger, LimitKey, LimitReport, Renewal, Terms};
 use bailian_quota::{Limit, Measure};
 use proptest::prelude::*;
@@ -113,16 +113,22 @@ fn the_script_decides_as_the_ledger_does() {
             let replica = &mut replicas[step.replica];
             replica.sequence += 1;
             let renewal = renewal(replica, &step);
+            let member = Member {
+                key: &key,
+                id: &id,
+                terms: &terms,
+                now: Some(at),
+            };
             if step.leaves {
                 ledger.leave(&id, &renewal, at);
                 runtime
-                    .block_on(script.leave(&mut connection, &key, &id, &renewal, &terms, Some(at)))
+                    .block_on(script.leave(&mut connection, &member, &renewal))
                     .unwrap();
                 continue;
             }
             let expected = ledger.renew(&id, &renewal, at);
             let answered = runtime
-                .block_on(script.renew(&mut connection, &key, &id, &renewal, &terms, Some(at)))
+                .block_on(script.renew(&mut connection, &member, &renewal))
                 .unwrap();
             prop_assert_eq!(&answered, &expected);
             if let Some(told) = answered {

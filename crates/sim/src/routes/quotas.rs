@@ -19,7 +19,7 @@ use crate::journal::Verdict;
 use crate::limits::QuotaApi;
 use crate::rejection::Rejection;
 use crate::simulator::Simulator;
-use crate::throttle::{DEFAULT_WORKSPACE, Key, Measure, Rule, WindowRule, account_rule};
+use crate::throttle::{DEFAULT_WORKSPACE, Key, Measure, Rule, WindowRule, account_limit};
 
 /// The most models of one call.
 const MOST_MODELS: usize = 200;
@@ -122,17 +122,19 @@ fn models(exchange: &Exchange) -> BTreeSet<String> {
 
 fn quota(exchange: &Exchange, account: &str, workspace: &str, model: &str) -> Option<Quota> {
     let config = &exchange.config;
-    let own = account_rule(config, account, model);
+    let own = account_limit(config, account, model).map(|limit| spec(&limit.rule()));
     let throttle = &exchange.simulator.shared.throttle;
-    let tighter = throttle.workspace_rule(config, account, workspace, model);
+    let tighter = throttle.with_workspace_limit(config, account, workspace, model, |limit| {
+        spec(&limit.rule())
+    });
     if own.is_none() && tighter.is_none() {
         return None;
     }
     let mut quota = Quota::default();
     model.clone_into(&mut quota.model);
     quota.workspace_id = Some(workspace.to_owned());
-    quota.model_limit = own.map(|(_, rule)| spec(&rule));
-    quota.workspace_limit = tighter.map(|(_, rule)| spec(&rule));
+    quota.model_limit = own;
+    quota.workspace_limit = tighter;
     Some(quota)
 }
 

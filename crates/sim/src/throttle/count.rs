@@ -163,7 +163,8 @@ impl Count {
 
     /// Looks whether a request meets a limit.
     pub(super) fn look(&mut self, now: Duration, ask: Ask) -> Result<(), Refusal> {
-        for check in self.rule.order.clone() {
+        for place in 0..self.rule.order.len() {
+            let check = self.rule.order[place];
             if let Err(period) = self.passes(check, now, ask) {
                 let place = Check::ORDER.iter().position(|known| *known == check);
                 if let Some(count) = place.and_then(|place| self.refused.get_mut(place)) {

@@ -28,25 +28,32 @@ impl std::fmt::Debug for RenewScript {
     }
 }
 
+/// Whose lease it is, of which lane.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// Where the lane's ledger stands in Redis.
+    pub key: &'a str,
+    /// The replica.
+    pub id: &'a str,
+    /// When leases end.
+    pub terms: &'a Terms,
+    /// The time; without one the server's clock counts.
+    pub now: Option<Duration>,
+}
+
 impl RenewScript {
-    /// As [`Ledger::renew`](crate::share::Ledger::renew), for the ledger at `key`. Without `now`
-    /// the server's clock counts.
+    /// As [`Ledger::renew`](crate::share::Ledger::renew).
     ///
     /// # Errors
     /// Those of the connection and of the server.
     pub async fn renew(
         &self,
         connection: &mut impl ConnectionLike,
-        key: &str,
-        id: &str,
+        member: &Member<'_>,
         renewal: &Renewal,
-        terms: &Terms,
-        now: Option<Duration>,
     ) -> RedisResult<Option<Allotments>> {
-        let figures: Vec<i64> = self
-            .invocation(key, id, renewal, terms, now, false)
-            .invoke_async(connection)
-            .await?;
+        let call = self.invocation(member, renewal, false);
+        let figures: Vec<i64> = call.invoke_async(connection).await?;
         Ok(read(&figures, renewal))
     }
 
@@ -57,36 +64,30 @@ impl RenewScript {
     pub async fn leave(
         &self,
         connection: &mut impl ConnectionLike,
-        key: &str,
-        id: &str,
+        member: &Member<'_>,
         renewal: &Renewal,
-        terms: &Terms,
-        now: Option<Duration>,
     ) -> RedisResult<()> {
-        self.invocation(key, id, renewal, terms, now, true)
-            .invoke_async(connection)
-            .await
+        let call = self.invocation(member, renewal, true);
+        call.invoke_async(connection).await
     }
 
     fn invocation(
         &self,
-        key: &str,
-        id: &str,
+        member: &Member<'_>,
         renewal: &Renewal,
-        terms: &Terms,
-        now: Option<Duration>,
         leaves: bool,
     ) -> ScriptInvocation<'_> {
-        let mut invocation = self.0.key(key);
+        let now = member.now.map(|now| millis(now).to_string());
+        let mut invocation = self.0.key(member.key);
         invocation
-            .arg(id)
+            .arg(member.id)
             .arg(renewal.sequence)
             .arg(renewal.weight)
-            .arg(millis(terms.lease))
-            .arg(millis(terms.grace))
+            .arg(millis(member.terms.lease))
+            .arg(millis(member.terms.grace))
             .arg(u8::from(leaves))
             .arg(limits(renewal))
-            .arg(now.map_or_else(String::new, |now| millis(now).to_string()));
+            .arg(now.unwrap_or_default());
         invocation
     }
 }

@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError as Error};
 use tokio::sync::{Notify, oneshot};
 
-use super::{RedisConfig, RedisError, RenewScript, SharingStatus};
+use super::{Member, RedisConfig, RedisError, RenewScript, SharingStatus};
 use crate::pacer::{Lane, Pacer};
 use crate::share::LimitReport;
 
@@ -128,22 +128,16 @@ impl Worker {
             .into_iter()
             .filter(|lane| self.is_due(lane, now))
             .collect();
-        let (script, terms, id, prefix) = (
-            &self.script,
-            &self.config.terms,
-            &self.id,
-            &self.config.prefix,
-        );
+        let (script, config, id) = (&self.script, &self.config, &self.id);
         let renewals = stream::iter(due).map(|lane| {
             let mut connection = connection.clone();
             async move {
                 let Some(renewal) = lane.renewal() else {
                     return Ok(None);
                 };
-                let key = format!("{prefix}{}", lane.name());
-                let told = script
-                    .renew(&mut connection, &key, id, &renewal, terms, None)
-                    .await?;
+                let key = format!("{}{}", config.prefix, lane.name());
+                let member = member(config, &key, id);
+                let told = script.renew(&mut connection, &member, &renewal).await?;
                 let Some(told) = told else {
                     return Ok(None);
                 };
@@ -222,17 +216,8 @@ impl Worker {
                 continue;
             };
             let key = format!("{}{}", self.config.prefix, lane.name());
-            let left = self
-                .script
-                .leave(
-                    connection,
-                    &key,
-                    &self.id,
-                    &renewal,
-                    &self.config.terms,
-                    None,
-                )
-                .await;
+            let member = member(&self.config, &key, &self.id);
+            let left = self.script.leave(connection, &member, &renewal).await;
             if let Err(error) = left {
                 // The lease ends by itself.
                 self.failed(&error);
@@ -275,6 +260,15 @@ impl Worker {
         // Lanes that were never told a share cannot wait for ever.
         self.pacer.set_part(self.config.part_without);
         self.pacer.go_alone();
+    }
+}
+
+fn member<'a>(config: &'a RedisConfig, key: &'a str, id: &'a str) -> Member<'a> {
+    Member {
+        key,
+        id,
+        terms: &config.terms,
+        now: None,
     }
 }
 

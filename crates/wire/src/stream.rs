@@ -19,6 +19,7 @@ mod accumulate;
 mod anthropic;
 mod base64;
 mod delta;
+mod encode;
 mod frames;
 mod responses;
 
@@ -31,6 +32,7 @@ use crate::error::{ApiError, parse_error_event};
 use crate::sse::{DEFAULT_MAX_EVENT_BYTES, SseDecoder, SseError, SseEvent};
 
 pub use self::accumulate::Accumulator;
+pub use self::encode::{StreamEncoder, keep_alive};
 
 /// What a stream's events look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -63,11 +63,7 @@ fn add(samples: &mut Vec<Sample>, kind: &'static str, text: &str) {
 
 fn corpus() -> Vec<Sample> {
     let mut samples = Vec::new();
-    for (kind, texts) in [
-        ("chinese", CHINESE),
-        ("english", ENGLISH),
-        ("mixed", MIXED),
-    ] {
+    for (kind, texts) in [("chinese", CHINESE), ("english", ENGLISH), ("mixed", MIXED)] {
         for paragraph in texts.split("\n\n") {
             add(&mut samples, kind, paragraph);
         }

@@ -78,7 +78,7 @@ fn encode_text_parts(parts: &[ContentPart]) -> Value {
     }
 }
 
-fn encode_multimodal_part(part: &ContentPart) -> Value {
+pub(crate) fn encode_multimodal_part(part: &ContentPart) -> Value {
     match part {
         ContentPart::Text { text, extra } => {
             let mut object = extra.clone();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::StreamDecoder;
-use crate::chat::{ChatEvent, FinishReason, Usage};
+use crate::anthropic::{finish_reason, usage_of};
+use crate::chat::ChatEvent;
 
 /// What spans several events.
 #[derive(Debug, Default)]
@@ -84,17 +85,8 @@ impl StreamDecoder {
         self.anthropic
             .usage
             .extend(known.map(|(name, count)| (name.clone(), count.clone())));
-        let usage = Usage::from_value(Value::Object(self.anthropic.usage.clone()));
-        self.events.push_back(ChatEvent::Usage(usage));
-    }
-}
-
-/// The canonical word for a stop reason (compat.md §8.7).
-fn finish_reason(stop_reason: &str) -> FinishReason {
-    match stop_reason {
-        "end_turn" | "stop_sequence" => FinishReason::Stop,
-        "max_tokens" => FinishReason::Length,
-        "tool_use" => FinishReason::ToolCalls,
-        other => FinishReason::Other(other.to_owned()),
+        let merged = Value::Object(self.anthropic.usage.clone());
+        self.events
+            .extend(usage_of(Some(&merged)).map(ChatEvent::Usage));
     }
 }

@@ -43,7 +43,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let admin_token = make_key();
         config.admin_token = Some(admin_token.clone());
         // What is said to the simulator by header shall reach it.
-        config.account.forward_headers.push("x-sim-*".to_owned());
+        for account in &mut config.accounts {
+            account.forward_headers.push("x-sim-*".to_owned());
+        }
         let server = bind(config, arguments.listen).map_err(failure)?;
         let gateway = listen::local_url(server.local_addr());
         let (key, token) = (key.expose_secret(), admin_token.expose_secret());

@@ -1,4 +1,4 @@
-//! The upstream account as the relay uses it: addresses and keys made ready once.
+//! Upstream accounts as the relay uses them: addresses and keys made ready once.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 use secrecy::ExposeSecret;
 
-use crate::config::AccountConfig;
+use crate::config::{AccountConfig, AccountKind};
+use crate::surface::{Root, place_of_chat};
 use crate::upstream::{Origin, OriginError};
 
 const WORKSPACE: HeaderName = HeaderName::from_static("x-dashscope-workspace");
@@ -17,20 +18,27 @@ const WORKSPACE: HeaderName = HeaderName::from_static("x-dashscope-workspace");
 /// An upstream credential set whose keys share one quota.
 pub(crate) struct Account {
     name: String,
+    kind: AccountKind,
     native: Endpoint,
     openai: Endpoint,
+    anthropic: Endpoint,
+    rerank: Endpoint,
     authorization: Vec<HeaderValue>,
     next_key: AtomicUsize,
     workspace: Option<HeaderValue>,
     forward_headers: Vec<String>,
+    /// Whether the service is asked for the account's limits.
+    pub(crate) quota_api: bool,
 }
 
-/// One address of the account.
+/// One root of the account.
 pub(crate) struct Endpoint {
     pub(crate) origin: Origin,
     /// The root's path, without a slash at the end.
     root: String,
-    path: PathAndQuery,
+    /// The path of chat, which is asked for most.
+    chat: &'static str,
+    chat_target: PathAndQuery,
 }
 
 /// An account that cannot be used.
@@ -92,7 +100,7 @@ impl Account {
                 Ok(value)
             })
             .collect::<Result<Vec<_>, AccountError>>()?;
-        if authorization.is_empty() {
+        if authorization.is_empty() && config.kind == AccountKind::DashScope {
             return Err(AccountError::NoKey { account: account() });
         }
         let workspace = config
@@ -106,26 +114,37 @@ impl Account {
         })?;
         Ok(Self {
             name: account(),
+            kind: config.kind,
             native: endpoint(&config.native_root, Dialect::Native)?,
             openai: endpoint(&config.openai_root, Dialect::OpenAi)?,
+            anthropic: endpoint(&config.anthropic_root, Dialect::Anthropic)?,
+            rerank: endpoint(&config.rerank_root, Dialect::OpenAi)?,
             authorization,
             next_key: AtomicUsize::new(0),
             workspace,
             forward_headers: config.forward_headers.clone(),
+            quota_api: config.quota_api,
         })
     }
 
-    /// Where chat requests of `dialect` go.
-    pub(crate) fn chat_endpoint(&self, dialect: Dialect) -> &Endpoint {
-        match dialect {
-            Dialect::Native => &self.native,
-            _ => &self.openai,
+    /// One of its roots.
+    pub(crate) fn endpoint(&self, root: Root) -> &Endpoint {
+        match root {
+            Root::Native => &self.native,
+            Root::OpenAi => &self.openai,
+            Root::Anthropic => &self.anthropic,
+            Root::Rerank => &self.rerank,
         }
     }
 
-    /// The service's own protocol, for calls that are no chat.
-    pub(crate) fn native_endpoint(&self) -> &Endpoint {
-        &self.native
+    /// Whether it understands chat in `dialect`.
+    pub(crate) fn speaks(&self, dialect: Dialect) -> bool {
+        self.is_service() || dialect == Dialect::OpenAi
+    }
+
+    /// Whether the model service, or what stands for it, is behind it.
+    pub(crate) fn is_service(&self) -> bool {
+        self.kind == AccountKind::DashScope
     }
 
     /// The account's name.
@@ -142,10 +161,12 @@ impl Account {
 
     /// The next key, in turn.
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        let count = self.authorization.len();
+        if count == 0 {
+            return None;
+        }
         let turn = self.next_key.fetch_add(1, Ordering::Relaxed);
-        self.authorization
-            .get(turn % self.authorization.len())
-            .cloned()
+        self.authorization.get(turn % count).cloned()
     }
 
     /// Whether the operator wants this header of a caller to go upstream.
@@ -163,6 +184,7 @@ impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account")
             .field("name", &self.name)
+            .field("kind", &self.kind)
             .field("native", &self.native.origin)
             .field("openai", &self.openai.origin)
             .field("keys", &self.authorization.len())
@@ -179,28 +201,25 @@ impl Endpoint {
     fn new(root: &str, dialect: Dialect) -> Result<Self, EndpointError> {
         let origin = Origin::parse(root).map_err(EndpointError::Origin)?;
         let root: Uri = root.parse().map_err(|_| EndpointError::Path)?;
-        let path = match dialect {
-            Dialect::Native => "/services/aigc/text-generation/generation",
-            _ => "/chat/completions",
-        };
         let root = root.path().trim_end_matches('/').to_owned();
-        let path = format!("{root}{path}");
-        let path = PathAndQuery::try_from(path).map_err(|_| EndpointError::Path)?;
-        Ok(Self { origin, root, path })
+        let (_, chat) = place_of_chat(dialect);
+        let chat_target =
+            PathAndQuery::try_from(format!("{root}{chat}")).map_err(|_| EndpointError::Path)?;
+        Ok(Self {
+            origin,
+            root,
+            chat,
+            chat_target,
+        })
     }
 
-    /// Another target below the same root.
-    pub(crate) fn below(&self, path: &str, query: &str) -> Option<Uri> {
-        let target = format!("{}{path}?{query}", self.root);
-        PathAndQuery::try_from(target).ok().map(Uri::from)
-    }
-
-    /// The request target, with the caller's query.
-    pub(crate) fn target(&self, query: Option<&str>) -> Uri {
-        let Some(query) = query else {
-            return Uri::from(self.path.clone());
+    /// A target below the root, with a query. `None` when they hold what a target cannot.
+    pub(crate) fn below(&self, path: &str, query: Option<&str>) -> Option<Uri> {
+        let target = match query {
+            None if path == self.chat => return Some(Uri::from(self.chat_target.clone())),
+            None => format!("{}{path}", self.root),
+            Some(query) => format!("{}{path}?{query}", self.root),
         };
-        PathAndQuery::try_from(format!("{}?{query}", self.path.path()))
-            .map_or_else(|_| Uri::from(self.path.clone()), Uri::from)
+        PathAndQuery::try_from(target).ok().map(Uri::from)
     }
 }

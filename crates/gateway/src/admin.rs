@@ -49,10 +49,12 @@ pub(crate) async fn lanes(
     let pacing = &worker.state.pacing;
     let mut lanes = pacing.lanes();
     lanes.sort_by(|a, b| a.name().cmp(b.name()));
-    let account = worker.state.account.name();
     let lanes: Vec<Value> = lanes
         .iter()
-        .map(|lane| lane_json(account, lane.name(), &lane.snapshot()))
+        .map(|lane| {
+            let (account, name) = pacing.account_of(lane.name());
+            lane_json(account, name, &lane.snapshot())
+        })
         .collect();
     let body = json!({ "object": "list", "data": lanes });
     json_response(&worker, StatusCode::OK, Bytes::from(body.to_string()))

@@ -6,6 +6,7 @@
 
 mod file;
 mod pacing;
+mod routing;
 mod secret;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 use bailian_quota::LaneConfig;
 use bailian_quota::share::redis::RedisConfig;
+use bailian_wire::Dialect;
+use bailian_wire::error::ErrorClass;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::keys::{StaticKeys, VirtualKey};
@@ -51,8 +54,12 @@ pub struct Config {
     pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// The upstream account.
-    pub account: AccountConfig,
+    /// The upstream accounts; there is at least one.
+    pub accounts: Vec<AccountConfig>,
+    /// Where requests go that name certain models; all others go to the accounts of the service.
+    pub routes: Vec<RouteConfig>,
+    /// What is mended of requests and answers in passing.
+    pub repairs: Repairs,
     /// How requests wait for their turn.
     pub pacing: PacingConfig,
     /// Where replicas of this gateway share what the account may use; `None` for a gateway alone.
@@ -120,18 +127,35 @@ impl Default for Timeouts {
     }
 }
 
-/// The upstream account: its place and its keys, which share one quota.
+/// What is behind an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccountKind {
+    /// The model service, which speaks every dialect.
+    #[default]
+    DashScope,
+    /// A server that speaks OpenAI's protocol only, such as vLLM, SGLang or Ollama.
+    OpenAi,
+}
+
+/// An upstream account: its place and its keys, which share one quota.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccountConfig {
-    /// For logs and records.
+    /// For routes, logs and records.
     pub name: String,
+    /// What is behind it.
+    pub kind: AccountKind,
     /// The keys, used in turn.
     pub api_keys: Vec<SecretString>,
     /// Root of the native protocol, such as `https://dashscope.aliyuncs.com/api/v1`.
     pub native_root: String,
     /// Root of the OpenAI-compatible protocol.
     pub openai_root: String,
+    /// Root of the Anthropic-compatible protocol.
+    pub anthropic_root: String,
+    /// Root of the flat rerank call.
+    pub rerank_root: String,
     /// Sent as `X-DashScope-WorkSpace`.
     pub workspace: Option<String>,
     /// Further header lines of callers that go upstream, in lower case; a `*` at the end stands
@@ -141,6 +165,86 @@ pub struct AccountConfig {
     pub limits: Vec<LaneRule>,
     /// Whether the service is asked what the account may use.
     pub quota_api: bool,
+}
+
+/// Where requests for a model go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouteConfig {
+    /// The model as clients name it; a `*` at the end stands for anything.
+    pub model: String,
+    /// One of these is tried first, by weight; the others follow.
+    pub targets: Vec<TargetConfig>,
+    /// Tried in this order after those.
+    pub fallbacks: Vec<TargetConfig>,
+    /// Errors after which the next target is tried; `None` for everything that is neither the
+    /// caller's own fault nor about what it says.
+    pub fall_back_on: Option<Vec<ErrorClass>>,
+}
+
+/// One place where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TargetConfig {
+    /// The account's name.
+    pub account: String,
+    /// The model's name there, if it has another.
+    pub model: Option<String>,
+    /// The dialect to speak there, if not the caller's.
+    pub dialect: Option<Dialect>,
+    /// Its share beside the others.
+    pub weight: u32,
+}
+
+/// What is mended of requests and answers in passing. Everything is on by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the file"
+)]
+pub struct Repairs {
+    /// A call without streaming to a model that only streams is made as a stream.
+    pub stream_only: bool,
+    /// Usage is asked for where the client did not, and kept from it.
+    pub usage: bool,
+    /// Pieces of tool calls are brought into the form that every client reads.
+    pub tool_calls: bool,
+    /// The role `developer` becomes `system`.
+    pub developer: bool,
+    /// What stands in `extra_body` moves to the top level.
+    pub extra_body: bool,
+    /// A native call goes to the path that serves its model.
+    pub native_path: bool,
+    /// More texts than a model embeds at once are sent in several requests.
+    pub embeddings: bool,
+    /// `insufficient_quota` of the tokens-per-minute limit becomes `rate_limit_exceeded`.
+    pub quota_code: bool,
+    /// A stream that upstream breaks goes on elsewhere, or with another request.
+    pub resume: bool,
+    /// Members that a translation cannot carry are left out even if the answer depends on them.
+    pub drop_unsupported: bool,
+    /// A stream in which nothing happens for so long hears a comment.
+    pub keep_alive: Duration,
+}
+
+impl Default for Repairs {
+    fn default() -> Self {
+        Self {
+            stream_only: true,
+            usage: true,
+            tool_calls: true,
+            developer: true,
+            extra_body: true,
+            native_path: true,
+            embeddings: true,
+            quota_code: true,
+            resume: true,
+            drop_unsupported: false,
+            // Shorter than the 30 s to 60 s after which proxies close what is silent.
+            keep_alive: Duration::from_secs(15),
+        }
+    }
 }
 
 /// What an account may use of some models.

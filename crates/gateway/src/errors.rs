@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bailian_quota::Refused;
 use bailian_wire::Dialect;
-use bailian_wire::error::{ErrorView, encode_error};
+use bailian_wire::error::{ApiError, ErrorView, encode_error};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
@@ -29,6 +29,10 @@ pub(crate) struct Refusal {
     param: Option<&'static str>,
     allow: Option<&'static str>,
     retry_after: Option<Duration>,
+    /// The model service's id of the request, where it was the service that refused.
+    upstream_id: Option<Box<str>>,
+    /// Whether the model service refused, not the gateway.
+    is_upstream: bool,
 }
 
 impl Refusal {
@@ -44,6 +48,8 @@ impl Refusal {
             param: None,
             allow: None,
             retry_after: None,
+            upstream_id: None,
+            is_upstream: false,
         }
     }
 
@@ -68,9 +74,9 @@ impl Refusal {
     pub(crate) fn unknown_route(path: &str) -> Self {
         let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
         let message = format!(
-            "There is nothing at {path}. This gateway serves POST /v1/chat/completions, \
-             GET /v1/models, the same under /compatible-mode, and POST \
-             /api/v1/services/aigc/text-generation/generation."
+            "There is nothing at {path}. This gateway serves OpenAI's protocol under /v1 and \
+             /compatible-mode/v1, Anthropic's under /anthropic and /apps/anthropic, and the \
+             service's own under /api/v1."
         );
         Self::new(StatusCode::NOT_FOUND, "NotFound", message)
     }
@@ -221,12 +227,59 @@ impl Refusal {
         &self.message
     }
 
+    /// What upstream said, for those who read it in another dialect.
+    pub(crate) fn of_api(error: &ApiError) -> Self {
+        let code = error
+            .native_code()
+            .or(error.code())
+            .unwrap_or(error.class().as_str());
+        let status = StatusCode::from_u16(error.status())
+            .ok()
+            .filter(|status| status.is_client_error() || status.is_server_error());
+        let status = status.or_else(|| StatusCode::from_u16(error.class().status()).ok());
+        let status = status.unwrap_or(StatusCode::BAD_GATEWAY);
+        let mut refusal = Self::new(status, code.to_owned(), error.message());
+        refusal.upstream_id = error.request_id().map(Box::from);
+        refusal.is_upstream = true;
+        refusal
+    }
+
+    /// A translation that would change what the answer means.
+    pub(crate) fn not_translatable(members: &str, to: Dialect) -> Self {
+        Self::invalid_request(format!(
+            "The model behind this name is asked in the {to} protocol, which has no place for: \
+             {members}. Leave them out, or let the gateway drop them with `[repairs] \
+             unsupported = \"drop\"`."
+        ))
+    }
+
+    /// A call that only the model service understands, for a server that is not it.
+    pub(crate) fn not_spoken_there(account: &str) -> Self {
+        Self::invalid_request(format!(
+            "This model is served by `{account}`, which speaks OpenAI's protocol only; call it \
+             under /v1."
+        ))
+    }
+
+    /// A call whose result would be fetched later.
+    pub(crate) fn no_tasks() -> Self {
+        Self::invalid_request(
+            "This gateway does not serve asynchronous tasks yet; leave out X-DashScope-Async, or \
+             call the model service itself for this.",
+        )
+    }
+
+    /// For those who write it themselves.
+    pub(crate) fn view<'a>(&'a self, request_id: &'a str) -> ErrorView<'a> {
+        let mut view = ErrorView::new(self.status.as_u16(), &self.code, &self.message);
+        view.request_id = Some(self.upstream_id.as_deref().unwrap_or(request_id));
+        view.param = self.param;
+        view
+    }
+
     /// The error object of `dialect`.
     pub(crate) fn to_body(&self, dialect: Dialect, request_id: &str) -> String {
-        let mut view = ErrorView::new(self.status.as_u16(), &self.code, &self.message);
-        view.request_id = Some(request_id);
-        view.param = self.param;
-        let (_, body) = encode_error(dialect, &view);
+        let (_, body) = encode_error(dialect, &self.view(request_id));
         body.to_string()
     }
 
@@ -236,11 +289,18 @@ impl Refusal {
     }
 
     pub(crate) fn to_response(&self, dialect: Dialect, request_id: &str) -> Response {
-        let mut response = Response::new(Body::from(self.to_body(dialect, request_id)));
-        *response.status_mut() = self.status;
+        let (status, body) = encode_error(dialect, &self.view(request_id));
+        let mut response = Response::new(Body::from(body.to_string()));
+        // One surface has a status of its own for a bad key.
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(self.status);
         let headers: &mut HeaderMap = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ERROR_SOURCE, HeaderValue::from_static("gateway"));
+        let source = if self.is_upstream {
+            "upstream"
+        } else {
+            "gateway"
+        };
+        headers.insert(ERROR_SOURCE, HeaderValue::from_static(source));
         if let Some(wait) = self.retry_after {
             // Whole seconds for everybody, rounded up; milliseconds for those who read them.
             let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);

@@ -14,6 +14,7 @@ use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 use crate::pacing::Pacing;
+use crate::route::Routes;
 use crate::router::router;
 use crate::state::State;
 use crate::upstream::{HttpUpstream, Upstream, UpstreamTimeouts};
@@ -101,11 +102,11 @@ impl GatewayBuilder {
         self
     }
 
-    /// Checks the account and makes the gateway.
+    /// Checks the accounts and makes the gateway.
     ///
     /// # Errors
     ///
-    /// When the account's addresses or keys cannot be used, or limits cannot be shared.
+    /// When an account's addresses or keys cannot be used, or limits cannot be shared.
     pub fn build(self) -> Result<Gateway, BuildError> {
         let timeouts = self.config.timeouts;
         let upstreams = self.upstreams.unwrap_or_else(|| {
@@ -116,8 +117,14 @@ impl GatewayBuilder {
             let upstream = HttpUpstream::new(limits);
             Arc::new(move || Arc::new(upstream.with_new_pool()) as Arc<dyn Upstream>)
         });
+        let accounts = self.config.accounts.iter().map(Account::new);
+        let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
+        let routes = Routes::new(&self.config, &accounts);
         let state = State {
-            account: Account::new(&self.config.account)?,
+            models: ModelList::new(Catalog::embedded(), routes.aliases()),
+            accounts,
+            routes,
+            repairs: self.config.repairs,
             keys: self.keys.unwrap_or_else(|| self.config.key_store()),
             pacing: Pacing::new(&self.config, Arc::clone(&self.clock))?,
             clock: self.clock,
@@ -125,8 +132,6 @@ impl GatewayBuilder {
             timeouts,
             metrics: Metrics::new(),
             admin: self.config.admin_token.as_ref().map(AdminToken::new),
-            quota_api: self.config.account.quota_api,
-            models: ModelList::from_catalog(Catalog::embedded()),
         };
         Ok(Gateway {
             state: Arc::new(state),

@@ -100,10 +100,12 @@ pub(crate) struct Metrics {
     registry: Registry,
     openai: DialectMetrics,
     native: DialectMetrics,
+    anthropic: DialectMetrics,
     in_flight: Level,
     streams: Level,
     connections: Level,
     refused_connections: Count,
+    resumed: Count,
 }
 
 /// Seconds from a fast cached answer to the longest that the service allows.
@@ -161,6 +163,7 @@ impl Metrics {
             first_byte: first_byte.get_or_create_owned(&DialectLabels { dialect }),
         };
         let (openai, native) = (of("openai"), of("native"));
+        let anthropic = of("anthropic");
         let mut level = |name: &str, help: &str| {
             let gauge = Level::default();
             registry.register(name, help, gauge.clone());
@@ -175,21 +178,30 @@ impl Metrics {
             "Client connections closed at once because the most allowed were open",
             refused_connections.clone(),
         );
+        let resumed = Count::default();
+        registry.register(
+            "streams_resumed",
+            "Streams that went on after upstream had broken them",
+            resumed.clone(),
+        );
         Self {
             registry,
             openai,
             native,
+            anthropic,
             in_flight,
             streams,
             connections,
             refused_connections,
+            resumed,
         }
     }
 
     fn of(&self, dialect: Dialect) -> &DialectMetrics {
         match dialect {
             Dialect::Native => &self.native,
-            _ => &self.openai,
+            Dialect::OpenAi => &self.openai,
+            Dialect::Anthropic => &self.anthropic,
         }
     }
 
@@ -219,6 +231,10 @@ impl Metrics {
         let metrics = self.of(dialect);
         metrics.input_tokens.inc_by(usage.input_tokens);
         metrics.output_tokens.inc_by(usage.output_tokens);
+    }
+
+    pub(crate) fn count_resumed(&self) {
+        self.resumed.inc();
     }
 
     pub(crate) fn begin_stream(&self) -> OpenGuard {

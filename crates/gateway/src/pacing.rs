@@ -33,13 +33,22 @@ const SERVICE_HEADER: &str = "req-cost-time";
 #[derive(Debug)]
 pub(crate) struct Pacing {
     pacer: Pacer,
-    known: KnownLimits,
+    accounts: Vec<AccountLimits>,
     config: PacingConfig,
+    /// Set when replicas share the account's limits.
+    sharing: Option<Mutex<Option<Sharing>>>,
+}
+
+/// What is known of one account.
+#[derive(Debug)]
+struct AccountLimits {
+    /// What its lanes' names begin with; nothing where there is one account.
+    prefix: String,
+    name: String,
+    known: KnownLimits,
     /// Set once upstream is known to be the service, or to stand for it.
     is_service: AtomicBool,
     service_seen: Notify,
-    /// Set when replicas share the account's limits.
-    sharing: Option<Mutex<Option<Sharing>>>,
 }
 
 /// The gateway's clock for the pacer.
@@ -62,28 +71,53 @@ impl Pacing {
             .transpose()?;
         Ok(Self {
             pacer,
-            known: KnownLimits::new(&config.account),
+            accounts: config
+                .accounts
+                .iter()
+                .map(|account| AccountLimits {
+                    prefix: if config.accounts.len() > 1 {
+                        format!("{}/", account.name)
+                    } else {
+                        String::new()
+                    },
+                    name: account.name.clone(),
+                    known: KnownLimits::new(account),
+                    is_service: AtomicBool::new(false),
+                    service_seen: Notify::new(),
+                })
+                .collect(),
             config: config.pacing,
-            is_service: AtomicBool::new(false),
-            service_seen: Notify::new(),
             sharing: sharing.map(|sharing| Mutex::new(Some(sharing))),
         })
     }
 
     /// Looks whether an answer has a header that the service puts on all of its own
     /// (http-native.md §1.4): other upstreams are not asked for what they do not have.
-    pub(crate) fn note_answer(&self, headers: &HeaderMap) {
-        if !self.is_service.load(Ordering::Relaxed) && headers.contains_key(SERVICE_HEADER) {
-            self.is_service.store(true, Ordering::Relaxed);
-            self.service_seen.notify_one();
+    pub(crate) fn note_answer(&self, account: usize, headers: &HeaderMap) {
+        let Some(account) = self.accounts.get(account) else {
+            return;
+        };
+        if !account.is_service.load(Ordering::Relaxed) && headers.contains_key(SERVICE_HEADER) {
+            account.is_service.store(true, Ordering::Relaxed);
+            account.service_seen.notify_one();
         }
     }
 
     /// Waits until upstream is known to be the service; its own hosts are known at once.
-    async fn service(&self) {
-        if !self.known.is_at_service() {
-            self.service_seen.notified().await;
+    async fn service(&self, account: usize) {
+        if let Some(account) = self.accounts.get(account)
+            && !account.known.is_at_service()
+        {
+            account.service_seen.notified().await;
         }
+    }
+
+    /// The account whose lane has that name, and the lane's name within it.
+    pub(crate) fn account_of<'a>(&'a self, lane: &'a str) -> (&'a str, &'a str) {
+        self.accounts
+            .iter()
+            .find_map(|account| Some((&*account.name, lane.strip_prefix(&*account.prefix)?)))
+            .unwrap_or(("", lane))
     }
 
     /// All lanes, in no order.
@@ -109,10 +143,15 @@ impl Pacing {
     }
 
     /// Takes what the service said of the account's limits.
-    fn tell(&self, quotas: &[Quota]) {
-        self.known.tell(quotas);
+    fn tell(&self, account: usize, quotas: &[Quota]) {
+        let Some(account) = self.accounts.get(account) else {
+            return;
+        };
+        account.known.tell(quotas);
         for lane in self.pacer.lanes() {
-            if let Some(limits) = self.known.refreshed(lane.name()) {
+            if let Some(name) = lane.name().strip_prefix(&*account.prefix)
+                && let Some(limits) = account.known.refreshed(name)
+            {
                 lane.set_limits(limits);
             }
         }
@@ -120,12 +159,20 @@ impl Pacing {
 
     /// The lane of a model. One of which no limits are known sends what it gets, until upstream
     /// refuses something.
-    pub(crate) fn lane(&self, model: &str) -> Lane {
-        self.pacer.lane(self.known.lane_name(model), || {
-            let mut lane = self.known.lane_config(model);
+    pub(crate) fn lane(&self, account: usize, model: &str) -> Option<Lane> {
+        let account = self.accounts.get(account)?;
+        let name = account.known.lane_name(model);
+        let config = || {
+            let mut lane = account.known.lane_config(model);
             lane.max_waiting = self.config.max_waiting;
             lane.max_waiting_per_tenant = self.config.max_waiting_per_tenant;
             lane
+        };
+        Some(if account.prefix.is_empty() {
+            self.pacer.lane(name, config)
+        } else {
+            self.pacer
+                .lane(&format!("{}{name}", account.prefix), config)
         })
     }
 

@@ -10,6 +10,7 @@ use http::StatusCode;
 use http::header::HeaderValue;
 use uuid::Builder;
 
+use crate::config::Repairs;
 use crate::keys::VirtualKey;
 use crate::metrics::{OpenGuard, Outcome};
 use crate::state::State;
@@ -63,6 +64,8 @@ pub(crate) struct Record {
     pub(crate) permit: Option<Permit>,
     /// How long it waited for that.
     pub(crate) queued: Duration,
+    /// How often it was sent.
+    pub(crate) attempts: u32,
 }
 
 impl Record {
@@ -82,6 +85,7 @@ impl Record {
             stream: None,
             permit: None,
             queued: Duration::ZERO,
+            attempts: 0,
             state: Arc::clone(state),
         }
     }
@@ -112,6 +116,34 @@ impl Record {
         if let Some(permit) = &mut self.permit {
             permit.observe(output_tokens);
         }
+    }
+
+    /// Holds leave to send; what was held before is settled as estimated.
+    pub(crate) fn hold(&mut self, permit: Permit) {
+        self.release(Usage::unknown());
+        self.permit = Some(permit);
+    }
+
+    /// Settles what is held, if anything is.
+    pub(crate) fn release(&mut self, usage: Usage) {
+        if let Some(permit) = self.permit.take() {
+            permit.settle(usage);
+        }
+    }
+
+    /// Seconds since the Unix epoch.
+    pub(crate) fn unix_seconds(&self) -> u64 {
+        self.state.clock.unix_millis() / 1000
+    }
+
+    /// What is mended in passing.
+    pub(crate) fn repairs(&self) -> Repairs {
+        self.state.repairs
+    }
+
+    /// Counts a stream that goes on after upstream broke it.
+    pub(crate) fn count_resumed(&self) {
+        self.state.metrics.count_resumed();
     }
 
     /// How long an answer may stand still.
@@ -151,6 +183,7 @@ impl Drop for Record {
             stream = self.stream.is_some(),
             input_tokens = self.usage.map(|usage| usage.input_tokens),
             output_tokens = self.usage.map(|usage| usage.output_tokens),
+            attempts = self.attempts,
             queued_ms = self.queued.as_secs_f64() * 1e3,
             first_byte_ms = self.first_byte.map(|first| first.as_secs_f64() * 1e3),
             total_ms = elapsed.as_secs_f64() * 1e3,

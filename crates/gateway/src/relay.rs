@@ -1,64 +1,84 @@
-//! A chat request's way through the gateway, one step a module.
+//! A request's way through the gateway, one step a module.
 //!
 //! authenticate → read → wait for a permit → attempt → relay, tapping usage. [`handle`] is the way as a whole.
 
 mod answer;
 mod body;
 mod exchange;
+mod frames;
 mod headers;
+mod mend;
 mod plain;
+mod progress;
 mod read;
+mod resume;
+mod shape;
 mod stream;
 mod tap;
+mod translate;
 mod waiting;
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use bailian_wire::Dialect;
 use bytes::Bytes;
 use http::request::Parts;
 
 use self::exchange::Exchange;
 use self::headers::total_bytes;
 pub(crate) use self::headers::{presented_key, stamp};
+pub(crate) use self::read::Demand;
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
+use crate::surface::Surface;
 use crate::worker::Worker;
 
 /// What can go wrong inside a request body, whichever stack it comes from.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Serves one chat request of `dialect`, from its head to the body of its answer.
+/// Serves one request, from its head to the body of its answer.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future, or the body of the response, ends the upstream request at once.
 pub(crate) async fn handle<B>(
     worker: Worker,
-    dialect: Dialect,
+    surface: Surface,
     request: http::Request<B>,
 ) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<BodyError>,
 {
-    let mut record = Record::begin(&worker.state, dialect);
+    let mut record = Record::begin(&worker.state, surface.dialect());
     let request_id = record.request_id;
     let (head, body) = request.into_parts();
-    let prepared = prepare(&worker, dialect, &head, body, &mut record).await;
+    let prepared = Box::pin(prepare(&worker, &surface, &head, body, &mut record)).await;
     let (mut response, queued) = match prepared {
-        Ok(demand) => {
-            let exchange = Exchange::new(worker, head, demand.bytes, record);
-            exchange.respond(demand.max_output, demand.stream).await
+        Ok((bytes, demand)) => {
+            let call = Call {
+                surface,
+                head,
+                bytes,
+                demand,
+            };
+            Exchange::new(worker, call, record).respond().await
         }
         Err(refusal) => (refuse(&refusal, record), Duration::ZERO),
     };
     stamp(response.headers_mut(), request_id);
     headers::stamp_queued(response.headers_mut(), queued);
     response
+}
+
+/// A request as its caller sent it.
+pub(crate) struct Call {
+    pub(crate) surface: Surface,
+    pub(crate) head: Parts,
+    pub(crate) bytes: Bytes,
+    pub(crate) demand: Demand,
 }
 
 /// The gateway's own no.
@@ -68,21 +88,14 @@ fn refuse(refusal: &Refusal, mut record: Record) -> Response {
     refusal.to_response(record.dialect, record.request_id.as_str())
 }
 
-/// A request that may be sent.
-struct Prepared {
-    bytes: Bytes,
-    stream: bool,
-    max_output: Option<u64>,
-}
-
 /// The way to a request that may stand in line.
 async fn prepare<B>(
     worker: &Worker,
-    dialect: Dialect,
+    surface: &Surface,
     head: &Parts,
     body: B,
     record: &mut Record,
-) -> Result<Prepared, Refusal>
+) -> Result<(Bytes, Demand), Refusal>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<BodyError>,
@@ -99,13 +112,33 @@ where
         return Err(Refusal::headers_too_large(state.limits.max_header_bytes));
     }
     let bytes = body::receive(&head.headers, body, &state.limits, &state.timeouts).await?;
-    let demand = read::read(dialect, &head.headers, &bytes)?;
-    record.model = Some(demand.model);
-    Ok(Prepared {
-        bytes,
-        stream: demand.stream,
-        max_output: demand.max_output,
-    })
+    let demand = if head.method == http::Method::POST {
+        read::read(surface, &head.headers, &bytes)?
+    } else {
+        read::without_body(surface)
+    };
+    record.model = Some(demand.model.clone());
+    Ok((bytes, demand))
+}
+
+/// Estimates what a request of Anthropic's dialect has as input.
+pub(crate) async fn count_tokens<B>(
+    worker: &Worker,
+    headers: &http::HeaderMap,
+    body: B,
+) -> Result<u64, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<BodyError>,
+{
+    let state = &*worker.state;
+    let bytes = body::receive(headers, body, &state.limits, &state.timeouts).await?;
+    read::read(
+        &Surface::Chat(bailian_wire::Dialect::Anthropic),
+        headers,
+        &bytes,
+    )?;
+    Ok(bailian_wire::tokens::estimate_request(&bytes).input_tokens)
 }
 
 impl Refusal {

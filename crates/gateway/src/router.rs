@@ -8,37 +8,36 @@ use axum::routing::{MethodRouter, any, get, post};
 use bailian_wire::Dialect;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::admin;
 use crate::errors::Refusal;
 use crate::record::RequestId;
 use crate::relay;
+use crate::surface::{NATIVE_MULTIMODAL, NATIVE_TEXT, Root, Surface};
 use crate::worker::Worker;
 
-/// Paths of OpenAI chat: the short one and the service's own.
-const OPENAI_CHAT: [&str; 2] = [
-    "/v1/chat/completions",
-    "/compatible-mode/v1/chat/completions",
+/// The roots under which OpenAI's protocol is served: the short one and the service's own.
+const OPENAI: [&str; 2] = ["/v1", "/compatible-mode/v1"];
+/// The same for Anthropic's.
+const ANTHROPIC: [&str; 2] = ["/anthropic", "/apps/anthropic"];
+/// Where responses and conversations are, and where they once were (compat.md §1.1).
+const RESPONSES: [&str; 3] = [
+    "/v1",
+    "/compatible-mode/v1",
+    "/api/v2/apps/protocols/compatible-mode/v1",
 ];
-
-/// The service's own path of native text generation.
-const NATIVE_CHAT: &str = "/api/v1/services/aigc/text-generation/generation";
-
-/// The dialect of a chat path.
-pub(crate) fn chat_dialect(path: &str) -> Option<Dialect> {
-    if OPENAI_CHAT.contains(&path) {
-        Some(Dialect::OpenAi)
-    } else if path == NATIVE_CHAT {
-        Some(Dialect::Native)
-    } else {
-        None
-    }
-}
+/// Flat rerank calls.
+const RERANK: [&str; 4] = [
+    "/v1/rerank",
+    "/v1/reranks",
+    "/compatible-api/v1/reranks",
+    "/compatible-mode/v1/reranks",
+];
 
 /// The dialect in which a caller of `path` reads errors.
 fn error_dialect(path: &str) -> Dialect {
-    if path.starts_with("/api/") {
+    if path.starts_with("/api/v1/") || RERANK.contains(&path) {
         Dialect::Native
     } else if path.starts_with("/anthropic/") || path.starts_with("/apps/anthropic/") {
         Dialect::Anthropic
@@ -47,34 +46,204 @@ fn error_dialect(path: &str) -> Dialect {
     }
 }
 
-pub(crate) fn router(worker: Worker) -> Router {
-    let chat = |dialect: Dialect| -> MethodRouter<Worker> {
-        post(move |Shared(worker): Shared<Worker>, request: Request| {
-            relay::handle(worker, dialect, request)
-        })
-        .fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri))
+/// What the paths of chat ask for, which nearly all requests do.
+pub(crate) fn chat_surface(path: &str) -> Option<Surface> {
+    let dialect = match path {
+        "/v1/chat/completions" | "/compatible-mode/v1/chat/completions" => Dialect::OpenAi,
+        "/anthropic/v1/messages" | "/apps/anthropic/v1/messages" => Dialect::Anthropic,
+        _ if path.strip_prefix("/api/v1") == Some(NATIVE_TEXT) => Dialect::Native,
+        _ => return None,
     };
+    Some(Surface::Chat(dialect))
+}
+
+/// A path that is answered by upstream.
+fn served(surface: Surface) -> MethodRouter<Worker> {
+    post(move |Shared(worker): Shared<Worker>, request: Request| {
+        relay::handle(worker, surface, request)
+    })
+    .fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri))
+}
+
+pub(crate) fn router(worker: Worker) -> Router {
     let mut router = Router::new()
-        .route(NATIVE_CHAT, chat(Dialect::Native))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/admin/v1/lanes", get(admin::lanes));
-    for path in OPENAI_CHAT {
-        router = router.route(path, chat(Dialect::OpenAi));
-    }
-    for root in ["/v1", "/compatible-mode/v1"] {
+        .route("/admin/v1/lanes", get(admin::lanes))
+        .route(
+            &format!("/api/v1{NATIVE_TEXT}"),
+            served(Surface::Chat(Dialect::Native)),
+        )
+        .route(
+            &format!("/api/v1{NATIVE_MULTIMODAL}"),
+            served(Surface::NativeMultimodal),
+        )
+        .route("/api/v1/services/{*path}", any(native_service))
+        .route("/api/v1/apps/{app}/completion", any(application));
+    for root in OPENAI {
+        let at = |path: &str| format!("{root}{path}");
+        let completions = Surface::other(Root::OpenAi, "/completions");
         router = router
             .route(
-                &format!("{root}/models"),
+                &at("/chat/completions"),
+                served(Surface::Chat(Dialect::OpenAi)),
+            )
+            .route(&at("/completions"), served(completions))
+            .route(&at("/embeddings"), served(Surface::Embeddings))
+            .route(
+                &at("/models"),
                 get(models).fallback(|shared, uri: Uri| wrong_method("GET", shared, &uri)),
             )
             .route(
-                &format!("{root}/models/{{*id}}"),
+                &at("/models/{*id}"),
                 get(model).fallback(|shared, uri: Uri| wrong_method("GET", shared, &uri)),
             );
     }
+    for path in RERANK {
+        router = router.route(path, served(Surface::other(Root::Rerank, "/reranks")));
+    }
+    for root in ANTHROPIC {
+        let at = |path: &str| format!("{root}/v1/{path}");
+        router = router
+            .route(&at("messages"), served(Surface::Chat(Dialect::Anthropic)))
+            .route(&at("messages/count_tokens"), post(count_tokens))
+            .route(&at("models"), get(anthropic_models));
+    }
+    for root in RESPONSES {
+        router = router
+            .route(&format!("{root}/responses"), served(Surface::Responses))
+            .route(&format!("{root}/responses/{{*rest}}"), any(stored))
+            .route(&format!("{root}/conversations"), any(stored))
+            .route(&format!("{root}/conversations/{{*rest}}"), any(stored));
+    }
     router.fallback(any(unknown_route)).with_state(worker)
+}
+
+/// Native services that answer at once, each at its own path.
+async fn native_service(
+    Shared(worker): Shared<Worker>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    if request.method() != Method::POST {
+        return refuse(
+            &worker,
+            request.uri().path(),
+            &Refusal::method_not_allowed("POST"),
+        );
+    }
+    let is_task = request
+        .headers()
+        .get("x-dashscope-async")
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enable"));
+    if is_task {
+        return refuse(&worker, request.uri().path(), &Refusal::no_tasks());
+    }
+    if !is_plain_path(&path) {
+        return refuse(
+            &worker,
+            request.uri().path(),
+            &Refusal::unknown_route(request.uri().path()),
+        );
+    }
+    let surface = Surface::other(Root::Native, format!("/services/{path}"));
+    relay::handle(worker, surface, request).await
+}
+
+/// An application of the service's console, which has a limit of its own in the place of a model's.
+async fn application(
+    Shared(worker): Shared<Worker>,
+    Path(app): Path<String>,
+    request: Request,
+) -> Response {
+    if request.method() != Method::POST {
+        return refuse(
+            &worker,
+            request.uri().path(),
+            &Refusal::method_not_allowed("POST"),
+        );
+    }
+    if !is_plain_path(&app) || app.contains('/') {
+        return refuse(
+            &worker,
+            request.uri().path(),
+            &Refusal::unknown_route(request.uri().path()),
+        );
+    }
+    let surface = Surface::Other {
+        root: Root::Native,
+        path: format!("/apps/{app}/completion").into(),
+        model: Some(format!("app-{app}").into()),
+    };
+    relay::handle(worker, surface, request).await
+}
+
+/// Responses and conversations that the account has stored.
+async fn stored(Shared(worker): Shared<Worker>, request: Request) -> Response {
+    let path = request.uri().path();
+    let below = ["/responses", "/conversations"]
+        .iter()
+        .find_map(|name| path.find(name))
+        .map(|at| path[at..].to_owned())
+        .filter(|below| is_plain_path(below));
+    let Some(below) = below else {
+        return refuse(&worker, path, &Refusal::unknown_route(path));
+    };
+    if ![Method::GET, Method::POST, Method::DELETE].contains(request.method()) {
+        let refusal = Refusal::method_not_allowed("GET, POST, DELETE");
+        return refuse(&worker, path, &refusal);
+    }
+    let surface = Surface::Other {
+        root: Root::OpenAi,
+        path: below.into(),
+        model: Some("stored-responses".into()),
+    };
+    relay::handle(worker, surface, request).await
+}
+
+/// Whether a path that a caller chose can be put below a root: no way up, nothing encoded.
+fn is_plain_path(path: &str) -> bool {
+    path.len() <= MAX_PATH_BYTES
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        && path.split('/').all(|part| part != ".." && part != ".")
+}
+
+/// The longest path below a root that a caller can choose, in bytes.
+const MAX_PATH_BYTES: usize = 300;
+
+/// `POST …/messages/count_tokens`: the service has no such call, so it is estimated here
+/// (compat.md §6).
+async fn count_tokens(
+    Shared(worker): Shared<Worker>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if !is_authenticated(&worker, &headers) {
+        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    }
+    match relay::count_tokens(&worker, &headers, body).await {
+        Ok(tokens) => {
+            let body = serde_json::json!({ "input_tokens": tokens });
+            json_response(&worker, StatusCode::OK, Bytes::from(body.to_string()))
+        }
+        Err(refusal) => refuse(&worker, uri.path(), &refusal),
+    }
+}
+
+async fn anthropic_models(
+    Shared(worker): Shared<Worker>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    if !is_authenticated(&worker, &headers) {
+        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    }
+    let body = worker.state.models.all_for_anthropic();
+    json_response(&worker, StatusCode::OK, body)
 }
 
 async fn healthz(Shared(worker): Shared<Worker>) -> Response {
@@ -95,6 +264,10 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
             "replicas": sharing.replicas,
             "last_error": sharing.last_error,
         });
+    }
+    let left_alone = worker.state.routes.open_breakers();
+    if !left_alone.is_empty() {
+        detail["targets_left_alone"] = left_alone.into();
     }
     json_response(&worker, StatusCode::OK, Bytes::from(detail.to_string()))
 }

@@ -152,10 +152,14 @@ impl Server {
         }
         drop(alive);
         let state = Arc::clone(self.gateway.state());
-        let refresh = state.quota_api.then(|| {
-            let worker = self.gateway.worker();
-            AbortOnDropHandle::new(tokio::spawn(pacing::refresh(worker.state, worker.upstream)))
-        });
+        let asked = (0..state.accounts.len()).filter(|index| state.accounts[*index].quota_api);
+        let refresh: Vec<_> = asked
+            .map(|account| {
+                let worker = self.gateway.worker();
+                let asking = pacing::refresh(worker.state, worker.upstream, account);
+                AbortOnDropHandle::new(tokio::spawn(asking))
+            })
+            .collect();
         shutdown.await;
         drop(refresh);
         tracing::info!("draining: open requests may end");

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use crate::account::Account;
 use crate::admin::AdminToken;
 use crate::clock::Clock;
-use crate::config::{Limits, Timeouts};
+use crate::config::{Limits, Repairs, Timeouts};
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 use crate::pacing::Pacing;
+use crate::route::Routes;
 
 /// Shared between all runtimes; immutable but for counters.
 pub(crate) struct State {
-    pub(crate) account: Account,
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) routes: Routes,
+    pub(crate) repairs: Repairs,
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
@@ -24,14 +27,12 @@ pub(crate) struct State {
     pub(crate) pacing: Pacing,
     /// What opens the admin endpoints; `None` keeps them closed.
     pub(crate) admin: Option<AdminToken>,
-    /// Whether the service is asked for the account's limits.
-    pub(crate) quota_api: bool,
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
-            .field("account", &self.account)
+            .field("accounts", &self.accounts)
             .field("keys", &self.keys)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

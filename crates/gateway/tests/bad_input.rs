@@ -143,7 +143,7 @@ async fn unknown_routes_and_methods_answer_in_the_dialect_of_their_path() {
     let (status, _, body) = read_json(pair.send(get("/api/v1/nowhere")).await).await;
     assert_eq!((status.as_u16(), body["code"].is_string()), (404, true));
     let (status, _, body) = read_json(pair.send(get("/anthropic/v1/messages")).await).await;
-    assert_eq!((status.as_u16(), &body["type"]), (404, &"error".into()));
+    assert_eq!((status.as_u16(), &body["type"]), (405, &"error".into()));
     let (status, headers, body) = read_json(pair.send(get(OPENAI)).await).await;
     assert_eq!(
         (status.as_u16(), &headers["allow"]),

@@ -125,6 +125,8 @@ pub(crate) fn input_tokens(call: &Call) -> u64 {
 pub(crate) fn answer(call: &Call, seed: u64, script: &Script) -> Answer {
     let n = call.count("n").unwrap_or(1).clamp(1, 4);
     let seed = call.count("seed").unwrap_or(seed);
+    let rest = rest(call, seed, script);
+    let script = rest.as_ref().unwrap_or(script);
     let choices = (0..n)
         .map(|index| choice(call, &mut rng(call, seed, index), script))
         .collect();
@@ -155,6 +157,25 @@ fn rng(call: &Call, seed: u64, index: u64) -> fastrand::Rng {
         add(message_text(message).as_bytes());
     }
     fastrand::Rng::with_seed(hash)
+}
+
+/// What would have been said without the beginning that the caller gives, and what is left of it.
+/// A beginning that is not the answer's own goes on in some way.
+fn rest(call: &Call, seed: u64, script: &Script) -> Option<Script> {
+    if call.last()["partial"] != true || !script.calls.is_empty() {
+        return None;
+    }
+    let beginning = message_text(call.last());
+    let mut whole = call.clone();
+    whole.messages.pop();
+    whole.parameters.remove("max_tokens");
+    whole.parameters.remove("max_completion_tokens");
+    let said = choice(&whole, &mut rng(&whole, seed, 0), script);
+    let rest = said.text.as_str().strip_prefix(beginning.as_str())?;
+    Some(Script {
+        text: Some(rest.to_owned()),
+        ..Script::default()
+    })
 }
 
 fn choice(call: &Call, rng: &mut fastrand::Rng, script: &Script) -> ChoiceAnswer {

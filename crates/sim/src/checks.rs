@@ -106,7 +106,7 @@ pub(crate) fn check(
     Ok(call)
 }
 
-fn check_account(caller: &Caller) -> Checked {
+pub(crate) fn check_account(caller: &Caller) -> Checked {
     match caller.state {
         KeyState::Denied => Err(Rejection::new(
             403,

@@ -1,5 +1,6 @@
 //! Answers in the form of each surface: whole, or as the frames of a stream.
 
+mod anthropic;
 mod compat;
 mod native;
 mod steps;
@@ -37,7 +38,8 @@ pub(crate) struct Identity {
 pub(crate) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
     match call.dialect {
         Dialect::Native => native::whole(call, answer, identity),
-        _ => compat::whole(call, answer, identity),
+        Dialect::Anthropic => anthropic::whole(call, answer, identity),
+        Dialect::OpenAi => compat::whole(call, answer, identity),
     }
 }
 
@@ -55,6 +57,7 @@ pub(crate) struct FrameStream {
 enum Form {
     Native(native::Form),
     Compat(compat::Form),
+    Anthropic(anthropic::Form),
 }
 
 impl FrameStream {
@@ -72,7 +75,12 @@ impl FrameStream {
                 let extras = form.extras();
                 (Form::Native(form), extras)
             }
-            _ => {
+            Dialect::Anthropic => {
+                let form = anthropic::Form::new(call, identity);
+                let extras = form.extras();
+                (Form::Anthropic(form), extras)
+            }
+            Dialect::OpenAi => {
                 let form = compat::Form::new(call, identity, fragments);
                 let extras = form.extras();
                 (Form::Compat(form), extras)
@@ -95,6 +103,7 @@ impl Iterator for FrameStream {
         match &mut self.form {
             Form::Native(form) => form.write(&mut self.out, &self.answer, choice, &step),
             Form::Compat(form) => form.write(&mut self.out, &self.answer, choice, &step),
+            Form::Anthropic(form) => form.write(&mut self.out, &self.answer, choice, &step),
         }
         Some(StreamFrame {
             bytes: self.out.split().freeze(),
@@ -120,7 +129,10 @@ pub(crate) fn error_frame(
             rejection.status,
             body.as_bytes(),
         ),
-        _ => bailian_wire::sse::write_data_frame(&mut out, body.as_bytes()),
+        Dialect::Anthropic => {
+            out.extend_from_slice(format!("event: error\ndata: {body}\n\n").as_bytes());
+        }
+        Dialect::OpenAi => bailian_wire::sse::write_data_frame(&mut out, body.as_bytes()),
     }
     out.freeze()
 }

@@ -46,6 +46,7 @@ mod rejection;
 mod routes;
 mod schedule;
 mod server;
+mod similarity;
 mod simulator;
 pub mod throttle;
 mod tokens;

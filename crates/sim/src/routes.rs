@@ -1,7 +1,9 @@
 //! The paths of the service, and the simulator's own under `/__sim/`.
 
+mod anthropic;
 mod chat;
 mod control;
+mod data;
 mod exchange;
 mod models;
 mod quotas;
@@ -31,6 +33,24 @@ pub(crate) fn router(simulator: Simulator) -> Router {
             post(chat::native_multimodal),
         )
         .route("/compatible-mode/v1/chat/completions", post(chat::compat))
+        .route("/apps/anthropic/v1/messages", post(chat::anthropic))
+        .route(
+            "/compatible-mode/v1/embeddings",
+            post(data::compat_embeddings),
+        )
+        .route(
+            "/api/v1/services/embeddings/text-embedding/text-embedding",
+            post(data::text_embeddings),
+        )
+        .route(
+            "/api/v1/services/embeddings/multimodal-embedding/multimodal-embedding",
+            post(data::multimodal_embeddings),
+        )
+        .route(
+            "/api/v1/services/rerank/text-rerank/text-rerank",
+            post(data::rerank),
+        )
+        .route("/compatible-api/v1/reranks", post(data::flat_rerank))
         .route("/compatible-mode/v1/models", get(models::compat_list))
         .route("/compatible-mode/v1/models/{*id}", get(models::compat_one))
         .route("/api/v1/models", get(models::native_list))
@@ -77,6 +97,8 @@ async fn wrong_method(
 fn dialect_of(path: &str) -> Dialect {
     if path.starts_with("/compatible-mode/") {
         Dialect::OpenAi
+    } else if path.starts_with("/apps/anthropic/") {
+        Dialect::Anthropic
     } else {
         Dialect::Native
     }

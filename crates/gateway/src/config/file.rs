@@ -10,10 +10,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::pacing::{self, LaneFile, PacingFile, RedisFile};
+use super::routing::{self, RepairsFile, RouteFile};
 use super::secret::{self, Environment};
 use super::{
-    AccountConfig, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits, PacingConfig,
-    Problem, Timeouts, key_problem,
+    AccountConfig, AccountKind, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits,
+    PacingConfig, Problem, Repairs, Timeouts, key_problem,
 };
 use crate::keys::VirtualKey;
 use crate::upstream::Origin;
@@ -33,6 +34,10 @@ pub(super) struct ConfigFile {
     admin: Option<AdminFile>,
     #[serde(default)]
     accounts: Vec<AccountFile>,
+    #[serde(default)]
+    routes: Vec<RouteFile>,
+    #[serde(default)]
+    repairs: RepairsFile,
     #[serde(default)]
     keys: Vec<KeyFile>,
 }
@@ -73,6 +78,8 @@ impl std::fmt::Debug for AdminFile {
 #[serde(deny_unknown_fields)]
 struct AccountFile {
     name: Option<String>,
+    kind: Option<String>,
+    #[serde(default)]
     api_keys: Vec<String>,
     base_url: Option<String>,
     region: Option<String>,
@@ -153,22 +160,26 @@ impl ConfigFile {
         let limits = self.limits.resolve(&mut problems);
         let timeouts = self.timeouts.resolve(&mut problems);
         let pacing = self.pacing.resolve(&mut problems);
-        let account = resolve_accounts(self.accounts, environment, &mut problems);
+        let accounts = resolve_accounts(self.accounts, environment, &mut problems);
+        let routes = routing::resolve_routes(self.routes, &accounts, &mut problems);
+        let repairs = self.repairs.resolve(&mut problems);
         let keys = resolve_keys(self.keys, environment, &mut problems);
-        let name = account.as_ref().map_or("default", |account| &account.name);
+        let names: Vec<&str> = accounts.iter().map(|account| &*account.name).collect();
         let redis = self
             .redis
-            .and_then(|redis| redis.resolve(name, environment, &mut problems));
+            .and_then(|redis| redis.resolve(&names.join("+"), environment, &mut problems));
         let admin_token = self
             .admin
             .and_then(|admin| resolve_admin_token(&admin.token, environment, &mut problems));
-        match (listen, account) {
-            (Some(listen), Some(account)) if problems.is_empty() => Ok(Config {
+        match listen {
+            Some(listen) if problems.is_empty() => Ok(Config {
                 listen,
                 threads: self.threads.unwrap_or_else(default_threads),
                 limits,
                 timeouts,
-                account,
+                accounts,
+                routes,
+                repairs,
                 pacing,
                 redis,
                 admin_token,
@@ -243,56 +254,83 @@ impl TimeoutsFile {
 }
 
 fn resolve_accounts(
-    accounts: Vec<AccountFile>,
+    files: Vec<AccountFile>,
+    environment: &dyn Environment,
+    problems: &mut Vec<Problem>,
+) -> Vec<AccountConfig> {
+    if files.is_empty() {
+        let problem = "is missing; add [[accounts]] with api_keys = [\"env:DASHSCOPE_API_KEY\"]";
+        problems.push(Problem::new("accounts", problem));
+    }
+    let mut accounts: Vec<AccountConfig> = Vec::with_capacity(files.len());
+    let is_only = files.len() == 1;
+    for (index, file) in files.into_iter().enumerate() {
+        let place = format!("accounts[{index}]");
+        if file.name.is_none() && !is_only {
+            let problem = "has no `name`, which several accounts need to be told apart";
+            problems.push(Problem::new(&place, problem));
+        }
+        if let Some(account) = resolve_account(file, &place, environment, problems) {
+            if accounts.iter().any(|other| other.name == account.name) {
+                let problem = format!("has the name `{}`, like another account", account.name);
+                problems.push(Problem::new(&place, problem));
+            }
+            accounts.push(account);
+        }
+    }
+    accounts
+}
+
+fn resolve_account(
+    account: AccountFile,
+    place: &str,
     environment: &dyn Environment,
     problems: &mut Vec<Problem>,
 ) -> Option<AccountConfig> {
-    let count = accounts.len();
-    let mut accounts = accounts.into_iter();
-    let (Some(account), None) = (accounts.next(), accounts.next()) else {
-        let problem = if count == 0 {
-            "is missing; add [[accounts]] with api_keys = [\"env:DASHSCOPE_API_KEY\"]".to_owned()
-        } else {
-            format!("has {count} entries; this version sends everything to exactly one")
-        };
-        problems.push(Problem::new("accounts", problem));
-        return None;
-    };
     let mut api_keys = Vec::new();
     for (index, key) in account.api_keys.iter().enumerate() {
         match secret::resolve(key, environment).and_then(checked_api_key) {
             Ok(key) => api_keys.push(key),
             Err(problem) => {
-                problems.push(Problem::new(
-                    format!("accounts[0].api_keys[{index}]"),
-                    problem,
-                ));
+                problems.push(Problem::new(format!("{place}.api_keys[{index}]"), problem));
             }
         }
     }
-    if account.api_keys.is_empty() {
+    let kind = match account.kind.as_deref() {
+        None | Some("dashscope") => AccountKind::DashScope,
+        Some("openai") => AccountKind::OpenAi,
+        Some(other) => {
+            let problem = format!("`{other}` is neither dashscope nor openai");
+            problems.push(Problem::new(format!("{place}.kind"), problem));
+            return None;
+        }
+    };
+    if account.api_keys.is_empty() && kind == AccountKind::DashScope {
         let problem = "is empty; write at least one key, such as \"env:DASHSCOPE_API_KEY\"";
-        problems.push(Problem::new("accounts[0].api_keys", problem));
+        problems.push(Problem::new(format!("{place}.api_keys"), problem));
     }
-    let roots = Roots::resolve(
-        account.base_url.as_deref(),
-        account.region.as_deref(),
-        account.workspace.as_deref(),
-    );
+    let roots = match kind {
+        AccountKind::DashScope => Roots::resolve(
+            account.base_url.as_deref(),
+            account.region.as_deref(),
+            account.workspace.as_deref(),
+        ),
+        AccountKind::OpenAi => Roots::of_server(account.base_url.as_deref()),
+    };
     let limits = pacing::resolve_limits(&account.limits, problems);
     match roots {
-        Ok(roots) => Some(AccountConfig {
-            name: account.name.unwrap_or_else(|| "default".to_owned()),
-            api_keys,
-            native_root: roots.native,
-            openai_root: roots.openai,
-            workspace: roots.workspace,
-            forward_headers: account.forward_headers,
-            limits,
-            quota_api: account.quota_api.unwrap_or(true),
-        }),
+        Ok(roots) => {
+            let mut config = roots.account(api_keys);
+            config.name = account.name.unwrap_or_else(|| "default".to_owned());
+            config.kind = kind;
+            config.forward_headers = account.forward_headers;
+            config.limits = limits;
+            let is_service = kind == AccountKind::DashScope;
+            config.quota_api = account.quota_api.unwrap_or(is_service) && is_service;
+            Some(config)
+        }
         Err(problem) => {
-            problems.push(Problem::new("accounts[0]", problem));
+            problems.push(Problem::new(place, problem));
             None
         }
     }
@@ -467,16 +505,9 @@ fn minimal(
         threads: default_threads(),
         limits: Limits::default(),
         timeouts: Timeouts::default(),
-        account: AccountConfig {
-            name: "default".to_owned(),
-            api_keys: vec![api_key],
-            native_root: roots.native,
-            openai_root: roots.openai,
-            workspace: roots.workspace,
-            forward_headers: Vec::new(),
-            limits: Vec::new(),
-            quota_api: true,
-        },
+        accounts: vec![roots.account(vec![api_key])],
+        routes: Vec::new(),
+        repairs: Repairs::default(),
         pacing: PacingConfig::default(),
         redis: None,
         admin_token: None,
@@ -491,10 +522,47 @@ fn minimal(
 struct Roots {
     native: String,
     openai: String,
+    anthropic: String,
+    rerank: String,
     workspace: Option<String>,
 }
 
 impl Roots {
+    /// A server that speaks OpenAI's protocol under one root.
+    fn of_server(base_url: Option<&str>) -> Result<Self, String> {
+        let Some(root) = base_url else {
+            return Err("an account of kind openai needs a base_url, such as \
+                        http://127.0.0.1:8000/v1"
+                .to_owned());
+        };
+        Origin::parse(root).map_err(|error| error.to_string())?;
+        let root = root.trim_end_matches('/').to_owned();
+        Ok(Self {
+            native: root.clone(),
+            openai: root.clone(),
+            anthropic: root.clone(),
+            rerank: root,
+            workspace: None,
+        })
+    }
+
+    /// An account with these roots, all else by default.
+    fn account(self, api_keys: Vec<SecretString>) -> AccountConfig {
+        AccountConfig {
+            name: "default".to_owned(),
+            kind: AccountKind::DashScope,
+            api_keys,
+            native_root: self.native,
+            openai_root: self.openai,
+            anthropic_root: self.anthropic,
+            rerank_root: self.rerank,
+            workspace: self.workspace,
+            forward_headers: Vec::new(),
+            limits: Vec::new(),
+            quota_api: true,
+        }
+    }
+
     fn resolve(
         base_url: Option<&str>,
         region: Option<&str>,
@@ -523,9 +591,19 @@ impl Roots {
             Origin::parse(root).map_err(|error| error.to_string())?;
             Ok::<_, String>(root.trim_end_matches('/').to_owned())
         };
+        let openai = root(Dialect::OpenAi)?;
+        // The flat rerank call stands beside the other compatible ones (compat.md §3.4).
+        let rerank = openai
+            .strip_suffix(Dialect::OpenAi.root_path())
+            .map_or_else(
+                || openai.clone(),
+                |host| format!("{host}/compatible-api/v1"),
+            );
         Ok(Self {
             native: root(Dialect::Native)?,
-            openai: root(Dialect::OpenAi)?,
+            anthropic: root(Dialect::Anthropic)?,
+            openai,
+            rerank,
             workspace: workspace.map(|workspace| workspace.as_str().to_owned()),
         })
     }

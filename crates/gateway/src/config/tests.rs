@@ -43,9 +43,12 @@ fn a_whole_file_is_read() {
     assert_eq!((config.threads, config.listen.port()), (2, 0));
     assert_eq!(config.timeouts.idle, Duration::from_mins(5));
     assert_eq!(config.limits.max_body_bytes, 1000);
-    assert_eq!(config.account.native_root, "http://127.0.0.1:9000/api/v1");
     assert_eq!(
-        config.account.openai_root,
+        config.accounts[0].native_root,
+        "http://127.0.0.1:9000/api/v1"
+    );
+    assert_eq!(
+        config.accounts[0].openai_root,
         "http://127.0.0.1:9000/compatible-mode/v1"
     );
     assert_eq!(&*config.keys[0].owner.tenant, "team-web");
@@ -125,9 +128,7 @@ fn the_environment_alone_is_enough() {
     );
     // A bare address without a scheme is taken for an encrypted one.
     assert!(
-        config
-            .unwrap()
-            .account
+        config.unwrap().accounts[0]
             .openai_root
             .ends_with("127.0.0.1:9000/compatible-mode/v1")
     );
@@ -138,7 +139,7 @@ fn the_environment_alone_is_enough() {
     )
     .unwrap();
     assert_eq!(
-        made.account.native_root,
+        made.accounts[0].native_root,
         "https://dashscope.aliyuncs.com/api/v1"
     );
     let store = made.key_store();
@@ -175,7 +176,7 @@ fn the_books_limits_are_read_as_they_stand_there() {
     let example = example.split("```").next().unwrap();
     let text = GOOD.replacen("[[keys]]", &format!("{example}\n[[keys]]"), 1);
     let config = parse(&text).unwrap();
-    let rule = &config.account.limits[0];
+    let rule = &config.accounts[0].limits[0];
     assert_eq!(rule.models, ["qwen-plus"]);
     let limits: Vec<String> = rule.lane.limits.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -224,4 +225,75 @@ fn limits_that_cannot_be_kept_stop_the_start_with_their_places() {
             "keys[0].priority",
         ]
     );
+}
+
+const ROUTED: &str = r#"
+    [[accounts]]
+    name = "a"
+    api_keys = ["env:UP"]
+    [[accounts]]
+    name = "local"
+    kind = "openai"
+    base_url = "http://127.0.0.1:8000/v1/"
+    [[routes]]
+    model = "fast"
+    targets = [{ account = "a", model = "qwen-flash", weight = 3 }, { account = "local" }]
+    fallbacks = [{ account = "a", model = "qwen-plus", dialect = "native" }]
+    fall_back_on = ["rate_limit", "server"]
+    [repairs]
+    tool_calls = false
+    unsupported = "drop"
+    keep_alive = "2s"
+    [[keys]]
+    name = "web"
+    key = "env:WEB"
+"#;
+
+#[test]
+fn routes_and_repairs_are_read() {
+    let config = parse(ROUTED).unwrap();
+    let route = &config.routes[0];
+    assert_eq!((route.targets[0].weight, route.targets[1].weight), (3, 1));
+    assert_eq!(route.fallbacks[0].dialect, Some(Dialect::Native));
+    assert_eq!(route.fall_back_on.as_ref().map(Vec::len), Some(4));
+    assert_eq!(config.accounts[1].openai_root, "http://127.0.0.1:8000/v1");
+    assert!(config.accounts[1].api_keys.is_empty() && !config.accounts[1].quota_api);
+    assert!(!config.repairs.tool_calls && config.repairs.resume);
+    assert!(config.repairs.drop_unsupported);
+    assert_eq!(config.repairs.keep_alive, Duration::from_secs(2));
+}
+
+#[test]
+fn what_is_wrong_with_a_route_is_said_with_its_place() {
+    for (good, bad, place) in [
+        (
+            "account = \"local\" }",
+            "account = \"nowhere\" }",
+            "routes[0].targets[1]",
+        ),
+        ("weight = 3", "weight = 0", "routes[0].targets[0]"),
+        (
+            "\"server\"]",
+            "\"invalid_request\"]",
+            "routes[0].fall_back_on",
+        ),
+        ("\"server\"]", "\"sever\"]", "routes[0].fall_back_on"),
+        (
+            "{ account = \"local\" }",
+            "{ account = \"local\", dialect = \"native\" }",
+            "routes[0].targets[1]",
+        ),
+        ("name = \"local\"", "name = \"a\"", "accounts[1]"),
+        ("kind = \"openai\"", "kind = \"openia\"", "accounts[1].kind"),
+        ("\"drop\"", "\"droop\"", "repairs.unsupported"),
+        ("model = \"fast\"", "model = \"\"", "routes[0].model"),
+    ] {
+        let ConfigError::Invalid(problems) = parse(&ROUTED.replace(good, bad)).unwrap_err() else {
+            panic!("{bad}");
+        };
+        assert!(
+            problems.iter().any(|problem| problem.place == place),
+            "{bad}: {problems:?}"
+        );
+    }
 }

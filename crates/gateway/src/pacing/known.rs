@@ -157,7 +157,7 @@ mod tests {
              [[keys]]\nname = \"a\"\nkey = \"sk-bl-test-key-0001\"\n"
         );
         let config = crate::Config::parse(&text, "test", &|_: &str| None).unwrap();
-        KnownLimits::new(&config.account)
+        KnownLimits::new(&config.accounts[0])
     }
 
     fn quota(json: &str) -> Quota {

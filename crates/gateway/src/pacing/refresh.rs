@@ -12,8 +12,10 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
 use http_body_util::{BodyExt as _, Limited};
 
+use crate::account::Account;
 use crate::relay::Chain;
 use crate::state::State;
+use crate::surface::Root;
 use crate::upstream::Upstream;
 
 /// Time between two questions, and after an answer that could not be used.
@@ -47,17 +49,17 @@ enum QuotaError {
 }
 
 /// Asks for as long as it is driven.
-pub(crate) async fn run(state: Arc<State>, upstream: Arc<dyn Upstream>) {
-    state.pacing.service().await;
+pub(crate) async fn run(state: Arc<State>, upstream: Arc<dyn Upstream>, account: usize) {
+    state.pacing.service(account).await;
     let mut is_first = true;
     loop {
-        let interval = match ask(&state, &*upstream).await {
+        let interval = match ask(&state, &*upstream, account).await {
             Ok(quotas) => {
                 let message = "the service told the account's limits";
                 if is_first {
                     tracing::info!(models = quotas.len(), "{message}");
                 }
-                state.pacing.tell(&quotas);
+                state.pacing.tell(account, &quotas);
                 INTERVAL
             }
             Err(error) => {
@@ -71,22 +73,27 @@ pub(crate) async fn run(state: Arc<State>, upstream: Arc<dyn Upstream>) {
     }
 }
 
-async fn ask(state: &State, upstream: &dyn Upstream) -> Result<Vec<Quota>, QuotaError> {
+async fn ask(
+    state: &State,
+    upstream: &dyn Upstream,
+    account: usize,
+) -> Result<Vec<Quota>, QuotaError> {
+    let account = state.accounts.get(account).ok_or(QuotaError::Request)?;
     let [first, second] = PATHS;
-    match ask_at(state, upstream, first).await {
-        Err(QuotaError::Status(_) | QuotaError::Json(_)) => ask_at(state, upstream, second).await,
+    match ask_at(account, upstream, first).await {
+        Err(QuotaError::Status(_) | QuotaError::Json(_)) => ask_at(account, upstream, second).await,
         answer => answer,
     }
 }
 
 async fn ask_at(
-    state: &State,
+    account: &Account,
     upstream: &dyn Upstream,
     path: &str,
 ) -> Result<Vec<Quota>, QuotaError> {
     let mut quotas = Vec::new();
     for number in 1..=MOST_PAGES {
-        let page = tokio::time::timeout(TIMEOUT, page(state, upstream, path, number))
+        let page = tokio::time::timeout(TIMEOUT, page(account, upstream, path, number))
             .await
             .map_err(|_| QuotaError::Timeout)??;
         let total = page.output.total;
@@ -100,16 +107,17 @@ async fn ask_at(
 }
 
 async fn page(
-    state: &State,
+    account: &Account,
     upstream: &dyn Upstream,
     path: &str,
     number: u64,
 ) -> Result<QuotaAnswer, QuotaError> {
-    let account = &state.account;
-    let endpoint = account.native_endpoint();
+    let endpoint = account.endpoint(Root::Native);
     let query = format!("page_no={number}&page_size={PAGE_SIZE}");
     let mut request = http::Request::new(Bytes::new());
-    *request.uri_mut() = endpoint.below(path, &query).ok_or(QuotaError::Request)?;
+    *request.uri_mut() = endpoint
+        .below(path, Some(&query))
+        .ok_or(QuotaError::Request)?;
     let headers = request.headers_mut();
     headers.insert(HOST, endpoint.origin.host_header().clone());
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));

@@ -11,8 +11,9 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 
+use super::exchange::Answered;
 use super::stream::StreamBody;
-use super::{headers, plain};
+use super::{headers, mend, plain, translate};
 use crate::errors::{ERROR_SOURCE, Refusal};
 use crate::metrics::Outcome;
 use crate::record::Record;
@@ -22,7 +23,12 @@ use crate::upstream::UpstreamBody;
 const MAX_ERROR_BODY_BYTES: usize = 256 * 1024;
 
 /// Makes the client's response out of upstream's.
-pub(super) async fn relay(answer: http::Response<UpstreamBody>, mut record: Record) -> Response {
+pub(super) async fn relay(answered: Answered, mut record: Record) -> Response {
+    let Answered {
+        answer,
+        answering,
+        resume,
+    } = answered;
     let (head, body) = answer.into_parts();
     record.status = head.status;
     if head.status.is_redirection() {
@@ -34,11 +40,21 @@ pub(super) async fn relay(answer: http::Response<UpstreamBody>, mut record: Reco
     if !head.status.is_success() {
         return relay_error(head.status, &head.headers, body, record).await;
     }
+    if answering.translate && !answering.stream {
+        return Box::pin(translate::whole(&head, body, &answering, record)).await;
+    }
     if headers::is_event_stream(&head.headers) {
         record.begin_stream();
-        let mut response = Response::new(Body::new(StreamBody::new(body, record)));
+        let mut headers = headers::to_client(&head.headers, true);
+        headers::stamp_losses(&mut headers, &answering.losses);
+        if answering.translate {
+            translate::stamp(&mut headers, &answering);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        }
+        let body = StreamBody::new(body, answering, resume, record);
+        let mut response = Response::new(Body::new(body));
         *response.status_mut() = head.status;
-        *response.headers_mut() = headers::to_client(&head.headers, true);
+        *response.headers_mut() = headers;
         return response;
     }
     plain::relay(&head, body, record).await
@@ -78,8 +94,17 @@ async fn relay_error(
     let mut headers = headers::to_client(from, false);
     headers.remove(CONTENT_LENGTH);
     headers.insert(ERROR_SOURCE, HeaderValue::from_static("upstream"));
+    let is_renamed = record.dialect == Dialect::OpenAi
+        && record.repairs().quota_code
+        && memchr::memmem::find(&bytes, b"insufficient_quota").is_some();
     let bytes = if speaks(record.dialect, &bytes) {
-        bytes
+        match serde_json::from_slice(&bytes) {
+            Ok(mut error) if is_renamed && status == StatusCode::TOO_MANY_REQUESTS => {
+                mend::quota_code(&mut error);
+                Bytes::from(error.to_string())
+            }
+            _ => bytes,
+        }
     } else {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         rewrite(record.dialect, status, from, &bytes, &record)
@@ -97,13 +122,16 @@ fn speaks(dialect: Dialect, body: &[u8]) -> bool {
         code: Option<serde::de::IgnoredAny>,
         message: Option<serde::de::IgnoredAny>,
         error: Option<serde_json::Map<String, serde_json::Value>>,
+        #[serde(rename = "type")]
+        kind: Option<String>,
     }
     let Ok(members) = serde_json::from_slice::<Members>(body) else {
         return false;
     };
     match dialect {
         Dialect::Native => members.code.is_some() && members.message.is_some(),
-        _ => members
+        Dialect::Anthropic => members.kind.as_deref() == Some("error") && members.error.is_some(),
+        Dialect::OpenAi => members
             .error
             .is_some_and(|error| error.contains_key("message")),
     }

@@ -1,19 +1,23 @@
-//! From the line to the head of upstream's answer.
+//! From the line to the head of upstream's answer, over one target after the other.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bailian::pacing::throttle_of;
-use bailian_quota::{Throttle, Wait};
-use bytes::Bytes;
+use bailian_quota::{Throttle, Usage, Wait};
+use bailian_wire::error::{ApiError, ErrorClass};
 use http::StatusCode;
-use http::request::Parts;
 
+use super::resume::Resume;
+use super::shape::{Answering, Outgoing, SoFar, shape};
 use super::waiting::WaitingBody;
-use super::{Chain, answer, headers, refuse};
+use super::{Call, Chain, answer, headers, refuse};
+use crate::account::Account;
 use crate::errors::Refusal;
 use crate::record::Record;
+use crate::route::{Admission, Plan, Target};
+use crate::surface::Surface;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;
 
@@ -21,46 +25,89 @@ use crate::worker::Worker;
 /// and are not billed.
 const MOST_REQUEUES: u32 = 5;
 
+/// Requests whose messages are at least so long stay with one account, in bytes: about the 1,024
+/// tokens from which the provider's cache helps (compat.md §2.9).
+const STICKY_BYTES: usize = 4 * 1024;
+
+/// How much of the body decides where such a request goes. Turns that are added at the end change
+/// nothing.
+const PREFIX_BYTES: usize = 2 * 1024;
+
 /// One request that may be sent, with everything that it needs.
 pub(super) struct Exchange {
     worker: Worker,
-    head: Parts,
-    bytes: Bytes,
+    call: Call,
+    plan: Plan,
+    /// The target that is tried.
+    at: usize,
     record: Record,
+    /// What the client of a broken stream has.
+    so_far: Option<SoFar>,
+}
+
+/// An answer of upstream, good or bad, and what is to be done with it.
+pub(super) struct Answered {
+    pub(super) answer: http::Response<UpstreamBody>,
+    pub(super) answering: Answering,
+    /// What is needed to go on if it breaks off.
+    pub(super) resume: Option<Box<Resume>>,
 }
 
 /// A request that stands in line after all of its patience.
 struct StillWaits(Wait);
 
+/// What became of one target.
+enum Tried {
+    /// Its answer is the request's answer.
+    Answered(http::Response<UpstreamBody>, Answering),
+    /// The gateway's own no is.
+    Refused(Refusal),
+    /// The next target may do better.
+    Next,
+}
+
 impl Exchange {
-    pub(super) fn new(worker: Worker, head: Parts, bytes: Bytes, record: Record) -> Self {
+    pub(super) fn new(worker: Worker, call: Call, record: Record) -> Self {
+        let routes = &worker.state.routes;
+        let prefix = (call.bytes.len() >= STICKY_BYTES && worker.state.accounts.len() > 1)
+            .then(|| call.bytes.get(..PREFIX_BYTES))
+            .flatten();
+        let plan = routes.plan(&call.demand.model, prefix, worker.state.clock.now());
         Self {
             worker,
-            head,
-            bytes,
+            call,
+            plan,
+            at: 0,
             record,
+            so_far: None,
+        }
+    }
+
+    /// For the rest of a stream that broke off.
+    pub(super) fn of_rest(resume: Resume, record: Record, so_far: Option<SoFar>) -> Self {
+        Self {
+            worker: resume.worker,
+            call: resume.call,
+            plan: resume.plan,
+            at: 0,
+            record,
+            so_far,
         }
     }
 
     /// Waits, sends, and makes the client's response; says how long it waited. The client of a
     /// stream that stands in line for long is answered at once, and hears while it waits that the
     /// connection lives.
-    pub(super) async fn respond(
-        mut self,
-        max_output: Option<u64>,
-        stream: bool,
-    ) -> (Response, Duration) {
-        let Some(wait) = self.join(max_output) else {
-            return (refuse(&Refusal::internal(), self.record), Duration::ZERO);
-        };
+    pub(super) async fn respond(mut self) -> (Response, Duration) {
         let keep_alive = self.worker.state.pacing.keep_alive();
-        match self.exchange(wait, stream.then_some(keep_alive)).await {
+        let patience = self.call.demand.stream.then_some(keep_alive);
+        match self.exchange(None, patience).await {
             Ok(result) => self.conclude(result).await,
             Err(StillWaits(wait)) => {
                 let dialect = self.record.dialect;
                 let request_id = self.record.request_id;
                 let rest = Box::pin(async move {
-                    match self.exchange(wait, None).await {
+                    match self.exchange(Some(wait), None).await {
                         Ok(result) => self.conclude(result).await,
                         // Without an end to its patience nobody is left waiting.
                         Err(StillWaits(_)) => self.conclude(Err(Refusal::internal())).await,
@@ -74,35 +121,111 @@ impl Exchange {
         }
     }
 
+    /// The rest of a stream: the record comes back, since the stream's body keeps it.
+    pub(super) async fn rest(mut self, left: u8) -> (Record, Result<Answered, Refusal>) {
+        let result = match self.exchange(None, None).await {
+            Ok(result) => result,
+            Err(StillWaits(_)) => Err(Refusal::internal()),
+        };
+        let Self {
+            worker,
+            call,
+            plan,
+            at,
+            record,
+            ..
+        } = self;
+        let result = result.map(|(answer, answering)| Answered {
+            answer,
+            answering,
+            resume: Some(Box::new(Resume::new(worker, call, plan, at).after(left))),
+        });
+        (record, result)
+    }
+
     async fn conclude(
         self,
-        result: Result<http::Response<UpstreamBody>, Refusal>,
+        result: Result<(http::Response<UpstreamBody>, Answering), Refusal>,
     ) -> (Response, Duration) {
         let queued = self.record.queued;
-        let response = match result {
-            Ok(answer) => answer::relay(answer, self.record).await,
+        let attempts = self.record.attempts;
+        let mut response = match result {
+            Ok((answer, answering)) => {
+                let is_chat = matches!(
+                    self.call.surface,
+                    Surface::Chat(_) | Surface::NativeMultimodal
+                );
+                let resume = (is_chat
+                    && answering.stream
+                    && self.worker.state.repairs.resume
+                    && (answering.can_continue || self.plan.targets.len() > 1))
+                    .then(|| Box::new(Resume::new(self.worker, self.call, self.plan, self.at)));
+                let answered = Answered {
+                    answer,
+                    answering,
+                    resume,
+                };
+                answer::relay(answered, self.record).await
+            }
             Err(refusal) => refuse(&refusal, self.record),
         };
+        headers::stamp_attempts(response.headers_mut(), attempts);
         (response, queued)
     }
 
-    /// Takes a place in the model's line.
-    fn join(&self, max_output: Option<u64>) -> Option<Wait> {
-        let owner = self.record.owner.as_deref()?;
-        let model = self.record.model.as_deref()?;
-        let pacing = &self.worker.state.pacing;
-        let lane = pacing.lane(model);
-        let demand = pacing.demand(&lane, owner, &self.head.headers, &self.bytes, max_output);
-        Some(lane.acquire(demand))
-    }
-
-    /// Waits for a permit and sends; what upstream refuses for its limits goes back in line. Gives
-    /// up after `patience` if the request stands in line then.
+    /// Tries the targets in turn. Gives up after `patience` if the request stands in line then.
     async fn exchange(
         &mut self,
-        mut wait: Wait,
+        mut wait: Option<Wait>,
         patience: Option<Duration>,
-    ) -> Result<Result<http::Response<UpstreamBody>, Refusal>, StillWaits> {
+    ) -> Result<Result<(http::Response<UpstreamBody>, Answering), Refusal>, StillWaits> {
+        loop {
+            let Some(target) = self.plan.targets.get(self.at).cloned() else {
+                return Ok(Err(Refusal::internal()));
+            };
+            let has_next = self.at + 1 < self.plan.targets.len();
+            if has_next && wait.is_none() && !self.admits(&target) {
+                self.at += 1;
+                continue;
+            }
+            match self
+                .try_target(&target, has_next, wait.take(), patience)
+                .await?
+            {
+                Tried::Answered(answer, answering) => return Ok(Ok((answer, answering))),
+                Tried::Refused(refusal) => return Ok(Err(refusal)),
+                Tried::Next => self.at += 1,
+            }
+        }
+    }
+
+    fn admits(&self, target: &Target) -> bool {
+        let now = self.record.now();
+        let routes = &self.worker.state.routes;
+        routes.admit(target, &self.call.demand.model, now) != Admission::Open
+    }
+
+    /// Waits for a permit of one target and sends; what it refuses for its limits goes back in line
+    /// where there is no other.
+    async fn try_target(
+        &mut self,
+        target: &Target,
+        has_next: bool,
+        wait: Option<Wait>,
+        patience: Option<Duration>,
+    ) -> Result<Tried, StillWaits> {
+        let outgoing = match self.shape(target) {
+            Ok(outgoing) => outgoing,
+            Err(_) if has_next => return Ok(Tried::Next),
+            Err(refusal) => return Ok(Tried::Refused(refusal)),
+        };
+        let Some(wait) = wait.or_else(|| self.join(target)) else {
+            return Ok(Tried::Refused(Refusal::internal()));
+        };
+        if has_next && wait.is_queued() && !self.plan.is_sticky && self.has_idle_neighbour() {
+            return Ok(Tried::Next);
+        }
+        let mut wait = wait;
         loop {
             let permit = match patience {
                 Some(patience) if wait.is_queued() => {
@@ -116,79 +239,191 @@ impl Exchange {
             };
             let permit = match permit {
                 Ok(permit) => permit,
+                Err(_) if has_next && self.falls_back_on(ErrorClass::RateLimitRequests) => {
+                    return Ok(Tried::Next);
+                }
                 Err(refused) => {
                     let model = self.record.model.as_deref().unwrap_or_default();
-                    return Ok(Err(Refusal::paced(&refused, model)));
+                    return Ok(Tried::Refused(Refusal::paced(&refused, model)));
                 }
             };
-            let attempt = permit.attempt();
+            let requeues = permit.attempt();
             self.record.queued = permit.waited();
-            self.record.permit = Some(permit);
-            let answer = match self.send().await {
+            self.record.hold(permit);
+            self.record.attempts += 1;
+            let answer = match self.send(target, &outgoing).await {
                 Ok(answer) => answer,
-                Err(error) => {
-                    if error.sent_nothing()
-                        && let Some(permit) = self.record.permit.take()
-                    {
-                        permit.give_back();
-                    }
-                    return Ok(Err(Refusal::upstream(&error)));
-                }
+                Err(error) => return Ok(self.lost(target, &error, has_next)),
             };
-            self.worker.state.pacing.note_answer(answer.headers());
+            let state = &self.worker.state;
+            state.pacing.note_answer(target.account, answer.headers());
             if answer.status().is_success() {
+                state.routes.succeeded(target, &self.call.demand.model);
                 if let Some(permit) = &self.record.permit {
                     permit.admitted();
                 }
-                return Ok(Ok(answer));
+                return Ok(Tried::Answered(answer, outgoing.answering));
             }
             let look = answer::look_at_error(answer, self.record.idle_limit());
             let (answer, error) = Box::pin(look).await;
+            self.note_health(target, error.class());
             // An error about the request itself is settled with the record, at no cost.
-            let Some(throttle) = throttle_of(&error) else {
-                return Ok(Ok(answer));
+            let throttle = throttle_of(&error);
+            let may_fall_back = has_next && self.falls_back_on(error.class());
+            let Some(throttle) = throttle else {
+                if may_fall_back {
+                    self.log_fall_back(target, &error);
+                    self.record.release(Usage::new(0, 0));
+                    return Ok(Tried::Next);
+                }
+                return Ok(Tried::Answered(answer, outgoing.answering));
             };
             let Some(permit) = self.record.permit.take() else {
-                return Ok(Ok(answer));
+                return Ok(Tried::Answered(answer, outgoing.answering));
             };
             let hint = headers::retry_after(answer.headers());
+            if may_fall_back {
+                permit.refused(&throttle, hint);
+                self.log_fall_back(target, &error);
+                return Ok(Tried::Next);
+            }
             let again = answer.status() == StatusCode::TOO_MANY_REQUESTS
                 && !matches!(throttle, Throttle::Exhausted(_))
-                && attempt < MOST_REQUEUES
+                && requeues < MOST_REQUEUES
                 && permit.is_worth_waiting();
             if !again {
                 permit.refused(&throttle, hint);
-                return Ok(Ok(answer));
+                return Ok(Tried::Answered(answer, outgoing.answering));
             }
             tracing::info!(
                 request_id = self.record.request_id.as_str(),
                 model = self.record.model.as_deref(),
                 reason = throttle.as_str(),
-                attempt,
+                attempt = requeues,
                 "upstream throttled a request; it goes back in line"
             );
             wait = permit.requeue(&throttle, hint);
         }
     }
 
+    fn shape(&self, target: &Target) -> Result<Outgoing, Refusal> {
+        let state = &self.worker.state;
+        let account = state
+            .accounts
+            .get(target.account)
+            .ok_or_else(Refusal::internal)?;
+        let so_far = self.so_far.as_ref();
+        shape(&self.call, target, account, &state.repairs, so_far)
+    }
+
+    /// Takes a place in the model's line.
+    fn join(&self, target: &Target) -> Option<Wait> {
+        let owner = self.record.owner.as_deref()?;
+        let model = target.model.as_deref().unwrap_or(&self.call.demand.model);
+        let pacing = &self.worker.state.pacing;
+        let lane = pacing.lane(target.account, model)?;
+        let (headers, bytes) = (&self.call.head.headers, &self.call.bytes);
+        let demand = pacing.demand(&lane, owner, headers, bytes, self.call.demand.max_output);
+        Some(lane.acquire(demand))
+    }
+
+    /// Whether another target of the same group could take the request at once.
+    fn has_idle_neighbour(&self) -> bool {
+        let group = self.plan.targets.get(self.at + 1..self.plan.group);
+        group.into_iter().flatten().any(|target| {
+            self.admits(target) && self.join(target).is_some_and(|wait| !wait.is_queued())
+        })
+    }
+
+    fn falls_back_on(&self, class: ErrorClass) -> bool {
+        self.plan.falls_back_on.contain(class)
+    }
+
+    /// Only faults of the target itself say something of its health.
+    fn note_health(&self, target: &Target, class: ErrorClass) {
+        let is_fault = matches!(
+            class,
+            ErrorClass::Server | ErrorClass::Unavailable | ErrorClass::Timeout
+        );
+        let routes = &self.worker.state.routes;
+        let model = &self.call.demand.model;
+        if !is_fault {
+            routes.succeeded(target, model);
+        } else if routes.failed(target, model, self.record.now()) {
+            tracing::warn!(
+                account = self
+                    .worker
+                    .state
+                    .accounts
+                    .get(target.account)
+                    .map(Account::name),
+                model = target.model.as_deref().unwrap_or(model),
+                "a target failed again and again; others are asked before it"
+            );
+        }
+    }
+
+    /// No answer came.
+    fn lost(&mut self, target: &Target, error: &UpstreamError, has_next: bool) -> Tried {
+        if error.sent_nothing()
+            && let Some(permit) = self.record.permit.take()
+        {
+            permit.give_back();
+        }
+        let refusal = Refusal::upstream(error);
+        let class = if refusal.status() == StatusCode::GATEWAY_TIMEOUT {
+            ErrorClass::Timeout
+        } else {
+            ErrorClass::Unavailable
+        };
+        self.note_health(target, class);
+        if has_next && self.falls_back_on(class) {
+            self.record.release(Usage::unknown());
+            return Tried::Next;
+        }
+        Tried::Refused(refusal)
+    }
+
+    fn log_fall_back(&self, target: &Target, error: &ApiError) {
+        tracing::info!(
+            request_id = self.record.request_id.as_str(),
+            account = self
+                .worker
+                .state
+                .accounts
+                .get(target.account)
+                .map(Account::name),
+            class = error.class().as_str(),
+            status = error.status(),
+            "a target refused a request; the next one is asked"
+        );
+    }
+
     /// One attempt.
-    async fn send(&self) -> Result<http::Response<UpstreamBody>, UpstreamError> {
-        let account = &self.worker.state.account;
-        let endpoint = account.chat_endpoint(self.record.dialect);
-        let mut request = http::Request::new(self.bytes.clone());
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = endpoint.target(self.head.uri.query());
-        *request.headers_mut() = headers::to_upstream(&self.head.headers, account, endpoint);
-        self.worker
-            .upstream
-            .send(&endpoint.origin, request)
-            .await
-            .inspect_err(|error| {
-                tracing::warn!(
-                    request_id = self.record.request_id.as_str(),
-                    error = %Chain(error),
-                    "no answer from upstream"
-                );
-            })
+    async fn send(
+        &self,
+        target: &Target,
+        outgoing: &Outgoing,
+    ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+        let account = &self.worker.state.accounts[target.account];
+        let endpoint = account.endpoint(outgoing.root);
+        let from = &self.call.head;
+        let mut request = http::Request::new(outgoing.bytes.clone());
+        *request.method_mut() = from.method.clone();
+        // A path that cannot be sent was not routed, so the root is never asked for.
+        *request.uri_mut() = endpoint
+            .below(&outgoing.path, from.uri.query())
+            .unwrap_or_default();
+        let event_stream = outgoing.event_stream;
+        *request.headers_mut() =
+            headers::to_upstream(&from.headers, account, endpoint, event_stream);
+        let sent = self.worker.upstream.send(&endpoint.origin, request).await;
+        sent.inspect_err(|error| {
+            tracing::warn!(
+                request_id = self.record.request_id.as_str(),
+                error = %Chain(error),
+                "no answer from upstream"
+            );
+        })
     }
 }

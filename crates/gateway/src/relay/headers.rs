@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
 };
+
+use bailian_wire::Dialect;
+use bailian_wire::translate::Losses;
 
 use crate::account::{Account, Endpoint};
 use crate::record::RequestId;
@@ -18,13 +21,27 @@ const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-bailian-upstr
 /// Asks proxies between client and gateway not to hold a stream back.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Switches streaming on for native calls (http-native.md §3.1).
+const X_DASHSCOPE_SSE: HeaderName = HeaderName::from_static("x-dashscope-sse");
+
+/// What of a request a translation could not carry.
+const DROPPED: HeaderName = HeaderName::from_static("x-bailian-dropped");
+
+/// How often the request was tried, when that was more than once.
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-bailian-attempts");
+
+/// From which dialect the answer was translated, and into which.
+const TRANSLATED: HeaderName = HeaderName::from_static("x-bailian-translated");
+
 /// Milliseconds that the request waited in the gateway for its turn.
 const QUEUE_MS: HeaderName = HeaderName::from_static("x-bailian-queue-ms");
 
 /// Switches of a call (http-native.md §3.1, compat.md §1.3) and the client's own name. Neither the
 /// caller's credentials nor a workspace of its choice are among them: both are the account's.
-const TO_UPSTREAM: [&str; 12] = [
+const TO_UPSTREAM: [&str; 14] = [
     "accept",
+    "anthropic-beta",
+    "anthropic-version",
     "user-agent",
     "x-dashscope-async",
     "x-dashscope-cachecontrol",
@@ -54,6 +71,9 @@ const TO_CLIENT: [&str; 11] = [
     "x-should-retry",
 ];
 
+/// The longest list of what was left out, in characters.
+const MAX_DROPPED_CHARS: usize = 500;
+
 /// The bytes of all names and values together.
 pub(crate) fn total_bytes(headers: &HeaderMap) -> usize {
     headers
@@ -80,16 +100,34 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
         .then(|| key.trim_ascii())
 }
 
-/// The header lines of the upstream request.
-pub(super) fn to_upstream(from: &HeaderMap, account: &Account, endpoint: &Endpoint) -> HeaderMap {
+/// The header lines of the upstream request. Those of the service's own are for the service only.
+pub(super) fn to_upstream(
+    from: &HeaderMap,
+    account: &Account,
+    endpoint: &Endpoint,
+    event_stream: Option<bool>,
+) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(HOST, endpoint.origin.host_header().clone());
     for (name, value) in from {
-        if TO_UPSTREAM.contains(&name.as_str()) || account.forwards(name) {
+        let passes = TO_UPSTREAM.contains(&name.as_str())
+            && (account.is_service() || !name.as_str().starts_with("x-dashscope-"));
+        if passes || account.forwards(name) {
             headers.append(name.clone(), value.clone());
         }
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match event_stream {
+        None => {}
+        Some(true) => {
+            headers.insert(X_DASHSCOPE_SSE, HeaderValue::from_static("enable"));
+            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        }
+        Some(false) => {
+            headers.remove(X_DASHSCOPE_SSE);
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        }
+    }
     if let Some(authorization) = account.authorization() {
         headers.insert(AUTHORIZATION, authorization);
     }
@@ -139,6 +177,38 @@ pub(super) fn stamp_queued(headers: &mut HeaderMap, queued: Duration) {
         millis => millis.into(),
     };
     headers.insert(QUEUE_MS, value);
+}
+
+/// Says that the answer was translated, and what that cost.
+pub(super) fn stamp_translation(headers: &mut HeaderMap, from: Dialect, to: Dialect) {
+    let text = format!("{from}>{to}");
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(TRANSLATED, value);
+    }
+}
+
+/// Names what was left out.
+pub(super) fn stamp_losses(headers: &mut HeaderMap, losses: &Losses) {
+    if losses.is_empty() {
+        return;
+    }
+    // Names of members are the caller's own words: what a header cannot hold is left out.
+    let text: String = losses
+        .to_string()
+        .chars()
+        .filter(|c| c.is_ascii_graphic() || *c == ' ')
+        .take(MAX_DROPPED_CHARS)
+        .collect();
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(DROPPED, value);
+    }
+}
+
+/// Says how often the request was tried.
+pub(super) fn stamp_attempts(headers: &mut HeaderMap, attempts: u32) {
+    if attempts > 1 {
+        headers.insert(ATTEMPTS, attempts.into());
+    }
 }
 
 /// How long upstream asks to wait, in seconds or milliseconds.

@@ -1,90 +1,331 @@
-//! An event stream on its way to the client: bytes as they arrive, usage read from them in passing.
+//! An event stream on its way to the client, frame by frame.
+//!
+//! Where both sides speak the same dialect, bytes pass as they arrive, cut between frames; usage is
+//! read from them in passing. Else each event is read and written anew. A stream that upstream
+//! breaks goes on with another request, or ends with an error in the client's own dialect.
+
+mod silence;
+mod writer;
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bailian_wire::error::{ApiError, ErrorClass};
+use bailian_wire::stream::keep_alive;
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::time::{Instant, Sleep};
 
-use super::Chain;
-use super::tap::EventTap;
+use self::silence::{Heard, Silence};
+use self::writer::{Step, Writer};
+use super::progress::{Progress, Standing};
+use super::resume::{Resume, Resuming};
+use super::shape::{Answering, SoFar};
+use super::translate::{Translator, identity_of};
+use super::{Chain, exchange};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
 use crate::upstream::{UpstreamBody, UpstreamError};
+use crate::usage::TokenCounts;
+
+/// How often the lane is told how long the answer is by now.
+const TELL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What tells a client, and whoever reads its log, that an answer was put together.
+const RESUMED: &[u8] = b": x-bailian-resumed\n\n";
 
 /// The body of a streamed answer.
 pub(super) struct StreamBody {
-    /// `None` after the answer's end.
-    upstream: Option<UpstreamBody>,
-    /// Why the stream is cut, once what came before has been written.
-    cut: Option<UpstreamError>,
-    tap: EventTap,
-    idle: IdleGuard,
-    /// When the lane was told last how long the answer is by now.
+    state: State,
+    writer: Writer,
+    answering: Answering,
+    /// What the client has, kept while that may be of use.
+    progress: Option<Box<Progress>>,
+    resume: Option<Box<Resume>>,
+    silence: Silence,
     told_at: std::time::Instant,
-    record: Record,
+    /// `None` while it is with the request for the rest.
+    record: Option<Record>,
 }
 
-/// How often the lane is told.
-const TELL_INTERVAL: Duration = Duration::from_millis(500);
+enum State {
+    Open(UpstreamBody),
+    /// The rest is asked for.
+    Resuming(Resuming),
+    /// The error that cuts the connection, once what came before has been written.
+    Cut(Option<UpstreamError>),
+}
+
+/// Why a stream cannot go on as it is.
+enum Break {
+    Lost(UpstreamError),
+    Api(ApiError),
+}
 
 type Polled = Poll<Option<Result<Frame<Bytes>, UpstreamError>>>;
 
+fn data(bytes: Bytes) -> Polled {
+    Poll::Ready(Some(Ok(Frame::data(bytes))))
+}
+
 impl StreamBody {
-    pub(super) fn new(upstream: UpstreamBody, record: Record) -> Self {
+    pub(super) fn new(
+        upstream: UpstreamBody,
+        answering: Answering,
+        resume: Option<Box<Resume>>,
+        record: Record,
+    ) -> Self {
+        let repairs = record.repairs();
+        let writer = if answering.translate {
+            let identity = identity_of(&answering, &record);
+            Writer::Translate(Box::new(Translator::new(&answering, identity)))
+        } else {
+            Writer::relay(&answering, &repairs)
+        };
+        let progress = resume
+            .is_some()
+            .then(|| Box::new(Progress::new(answering.to, answering.cumulative_to)));
         Self {
-            upstream: Some(upstream),
-            cut: None,
-            tap: EventTap::default(),
-            idle: IdleGuard::new(record.idle_limit()),
+            state: State::Open(upstream),
+            writer,
+            silence: Silence::new(record.idle_limit(), repairs.keep_alive),
             told_at: record.now(),
-            record,
+            answering,
+            progress,
+            resume,
+            record: Some(record),
         }
     }
 
     /// Notes how the answer ended. Done here and on drop, whichever comes first.
     fn end(&mut self, outcome: Outcome) {
-        self.upstream = None;
-        self.record.usage = self.tap.usage();
-        self.record.end_as(outcome);
+        self.state = State::Cut(None);
+        if let Some(record) = &mut self.record {
+            record.usage = self.writer.usage();
+            record.end_as(outcome);
+        }
     }
 
-    /// Native streams report usage as they go: then the lane need not guess.
+    /// Some streams report usage as they go: then the lane need not guess.
     fn tell_lane(&mut self) {
-        if !self.tap.has_report() {
+        let (Some(record), true) = (&mut self.record, self.writer.has_report()) else {
             return;
-        }
-        let now = self.record.now();
+        };
+        let now = record.now();
         if now.saturating_duration_since(self.told_at) >= TELL_INTERVAL {
             self.told_at = now;
-            if let Some(usage) = self.tap.usage() {
-                self.record.observe(usage.output_tokens);
+            if let Some(usage) = self.writer.usage() {
+                record.observe(usage.output_tokens);
             }
         }
     }
 
-    /// Upstream broke off. Between two events the client is told in its own dialect; inside one
-    /// nothing well-formed can follow, so the connection is cut.
-    fn break_off(&mut self, error: UpstreamError, cx: &Context<'_>) -> Polled {
-        tracing::warn!(
-            request_id = self.record.request_id.as_str(),
-            error = %Chain(&error),
-            "upstream broke off a stream"
-        );
-        self.end(Outcome::UpstreamLost);
-        if self.tap.is_between_lines() {
-            let refusal = Refusal::upstream(&error);
-            let event = refusal.to_event(self.record.dialect, self.record.request_id.as_str());
-            return Poll::Ready(Some(Ok(Frame::data(Bytes::from(event)))));
+    /// What a step of the writer means for the stream. `None`: nothing goes out yet.
+    fn take(&mut self, step: Step, cx: &Context<'_>) -> Option<Polled> {
+        match step {
+            Step::Frames(frames) => {
+                if let Some(record) = &mut self.record {
+                    record.note_first_byte();
+                }
+                self.tell_lane();
+                (!frames.is_empty()).then(|| data(frames))
+            }
+            Step::Complete(frames) => {
+                self.end(Outcome::Completed);
+                Some(if frames.is_empty() {
+                    Poll::Ready(None)
+                } else {
+                    data(frames)
+                })
+            }
+            // Its last frame tells the client, in its own words.
+            Step::Failed(frames) => {
+                self.end(Outcome::UpstreamError);
+                Some(data(frames))
+            }
+            Step::Error(error) => Some(self.break_off(Break::Api(error), cx)),
+            Step::Lost(error) => Some(self.break_off(Break::Lost(error), cx)),
         }
-        // A server drops what it has not written yet when a body fails. Waiting for one more poll
-        // lets it write the events that came before.
-        self.cut = Some(error);
+    }
+
+    /// Upstream broke off. Where the answer can go on, it does; else the client is told.
+    fn break_off(&mut self, why: Break, cx: &Context<'_>) -> Polled {
+        let request_id = self.record.as_ref().map(|record| record.request_id);
+        let request_id = request_id.as_ref().map_or("", |id| id.as_str());
+        match &why {
+            Break::Lost(error) => {
+                tracing::warn!(request_id, error = %Chain(error), "upstream broke off a stream");
+            }
+            Break::Api(error) => {
+                tracing::warn!(request_id, %error, "upstream ended a stream with an error");
+            }
+        }
+        let standing = self
+            .progress
+            .as_ref()
+            .map_or(Standing::Other, |progress| progress.standing());
+        if standing == Standing::Finished {
+            return self.complete();
+        }
+        if let Some(going_on) = self.go_on(&why, standing) {
+            return going_on;
+        }
+        let (refusal, outcome) = match &why {
+            Break::Lost(error) => (Refusal::upstream(error), Outcome::UpstreamLost),
+            Break::Api(error) => (Refusal::of_api(error), Outcome::UpstreamError),
+        };
+        self.end(outcome);
+        if self.writer.is_between_frames() {
+            return self.tell(&refusal);
+        }
+        // Inside a frame nothing well-formed can follow. A server drops what it has not written yet
+        // when a body fails; waiting for one more poll lets it write what came before.
+        if let Break::Lost(error) = why {
+            self.state = State::Cut(Some(error));
+        }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Writes the error that ends the stream.
+    fn tell(&mut self, refusal: &Refusal) -> Polled {
+        let Some(record) = &self.record else {
+            return Poll::Ready(None);
+        };
+        let request_id = record.request_id;
+        let event = match &mut self.writer {
+            Writer::Translate(translator) => translator.fail(refusal, request_id.as_str()),
+            Writer::Relay(relay) => Bytes::from(relay.error_event(refusal, request_id.as_str())),
+        };
+        data(event)
+    }
+
+    /// An answer of which only the end is missing gets one.
+    fn complete(&mut self) -> Polled {
+        let (Some(progress), Some(record)) = (&self.progress, &self.record) else {
+            return Poll::Ready(None);
+        };
+        let end = match &mut self.writer {
+            Writer::Translate(translator) => translator.close(),
+            Writer::Relay(relay) if relay.has_ended() => Bytes::new(),
+            Writer::Relay(_) => {
+                let identity = progress.identity(identity_of(&self.answering, record));
+                let text = progress.answer().text();
+                let mut closing = Translator::continued(
+                    &self.answering,
+                    identity,
+                    progress.frames(),
+                    &text,
+                    TokenCounts::default(),
+                );
+                // The native end was written already: it is the frame with the reason.
+                match self.answering.to {
+                    bailian_wire::stream::StreamSurface::Native => Bytes::new(),
+                    _ => closing.close(),
+                }
+            }
+        };
+        self.end(Outcome::Completed);
+        if end.is_empty() {
+            return Poll::Ready(None);
+        }
+        data(end)
+    }
+
+    /// Asks for the rest, if there is a way.
+    fn go_on(&mut self, why: &Break, standing: Standing) -> Option<Polled> {
+        let may = match why {
+            Break::Lost(_) => true,
+            Break::Api(error) => {
+                error.class().is_throttle()
+                    || matches!(
+                        error.class(),
+                        ErrorClass::Server | ErrorClass::Unavailable | ErrorClass::Timeout
+                    )
+            }
+        };
+        let resume = self
+            .resume
+            .as_ref()
+            .filter(|resume| may && resume.left() > 0)?;
+        let so_far = match standing {
+            Standing::Nothing if resume.has_another_target() => None,
+            Standing::Nothing if !self.answering.can_continue => return None,
+            Standing::Nothing => Some(SoFar::default()),
+            Standing::Text(text) if self.answering.can_continue => Some(SoFar { text }),
+            Standing::Text(text) if text.is_empty() && resume.has_another_target() => {
+                Some(SoFar::default())
+            }
+            Standing::Text(_) | Standing::Finished | Standing::Other => return None,
+        };
+        let resume = self.resume.take()?;
+        let mut record = self.record.take()?;
+        record.usage = None;
+        let prior = self.prior(so_far.as_ref(), &resume);
+        record.release(bailian_quota::Usage::new(
+            prior.input_tokens,
+            prior.output_tokens,
+        ));
+        self.writer.note_prior(prior);
+        self.state = State::Resuming(resume.resume(record, so_far));
+        Some(Poll::Pending)
+    }
+
+    /// What the part that was lost cost: as reported, else as estimated.
+    fn prior(&self, so_far: Option<&SoFar>, resume: &Resume) -> TokenCounts {
+        let Some(so_far) = so_far else {
+            return TokenCounts::default();
+        };
+        self.writer.usage().unwrap_or_else(|| TokenCounts {
+            input_tokens: bailian_wire::tokens::estimate_request(&resume.call.bytes).input_tokens,
+            output_tokens: bailian_wire::tokens::estimate_text(&so_far.text),
+        })
+    }
+
+    /// The rest is on its way, or will not come.
+    fn poll_resuming(&mut self, cx: &mut Context<'_>) -> Polled {
+        let State::Resuming(resuming) = &mut self.state else {
+            return Poll::Ready(None);
+        };
+        let (record, result) = ready!(resuming.as_mut().poll(cx));
+        let prior = self.writer.prior();
+        match result {
+            Ok(exchange::Answered {
+                answer,
+                answering,
+                resume,
+            }) => {
+                record.count_resumed();
+                let otherwise = identity_of(&answering, &record);
+                let progress = self.progress.as_ref();
+                self.writer = match progress {
+                    Some(progress) if progress.frames() > 0 => {
+                        let identity = progress.identity(otherwise);
+                        let text = progress.answer().text();
+                        let frames = progress.frames();
+                        let translator =
+                            Translator::continued(&answering, identity, frames, &text, prior);
+                        Writer::Translate(Box::new(translator))
+                    }
+                    _ if answering.translate => {
+                        Writer::Translate(Box::new(Translator::new(&answering, otherwise)))
+                    }
+                    _ => Writer::relay(&answering, &record.repairs()),
+                };
+                // Usage goes to the client as it asked for at first.
+                self.answering = answering;
+                self.record = Some(record);
+                self.resume = resume;
+                self.state = State::Open(answer.into_body());
+                data(Bytes::from_static(RESUMED))
+            }
+            Err(refusal) => {
+                self.record = Some(record);
+                self.end(Outcome::UpstreamLost);
+                self.tell(&refusal)
+            }
+        }
     }
 }
 
@@ -94,39 +335,70 @@ impl Body for StreamBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
-        let Some(upstream) = this.upstream.as_mut() else {
-            return Poll::Ready(this.cut.take().map(Err));
-        };
-        match upstream.as_mut().poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref() {
-                    this.idle.touch();
-                    this.record.note_first_byte();
-                    this.tap.feed(data);
-                    this.tell_lane();
+        loop {
+            let upstream = match &mut this.state {
+                State::Open(upstream) => upstream,
+                State::Cut(error) => return Poll::Ready(error.take().map(Err)),
+                State::Resuming(_) => match this.poll_resuming(cx) {
+                    Poll::Pending => {
+                        return match this.silence.poll(cx) {
+                            Poll::Ready(Heard::KeepAlive) => this.sign_of_life(),
+                            _ => Poll::Pending,
+                        };
+                    }
+                    ready @ Poll::Ready(_) => return ready,
+                },
+            };
+            let step = match upstream.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(piece) = frame.into_data() else {
+                        continue;
+                    };
+                    this.silence.touch();
+                    this.writer.feed(piece, this.progress.as_deref_mut())
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Err(error))) => Step::Lost(error),
+                Poll::Ready(None) => this.writer.finish(this.progress.as_deref_mut()),
+                Poll::Pending => {
+                    if let Some(step) = this.writer.flush(this.progress.as_deref_mut())
+                        && let Some(polled) = this.take(step, cx)
+                    {
+                        return polled;
+                    }
+                    match this.silence.poll(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Heard::KeepAlive) => return this.sign_of_life(),
+                        Poll::Ready(Heard::TooLong(limit)) => {
+                            Step::Lost(UpstreamError::Idle { limit })
+                        }
+                    }
+                }
+            };
+            if let Some(polled) = this.take(step, cx) {
+                if matches!(this.state, State::Resuming(_)) && polled.is_pending() {
+                    continue;
+                }
+                return polled;
             }
-            Poll::Ready(Some(Err(error))) => this.break_off(error, cx),
-            Poll::Ready(None) => {
-                this.end(Outcome::Completed);
-                Poll::Ready(None)
-            }
-            Poll::Pending => match this.idle.poll_expired(cx) {
-                Poll::Ready(limit) => this.break_off(UpstreamError::Idle { limit }, cx),
-                Poll::Pending => Poll::Pending,
-            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.upstream.is_none() && self.cut.is_none()
+        matches!(self.state, State::Cut(None))
+    }
+}
+
+impl StreamBody {
+    /// Something for a client that has heard nothing for long, in words that it passes over.
+    fn sign_of_life(&self) -> Polled {
+        let dialect = super::translate::dialect_of(self.answering.to);
+        data(Bytes::from_static(keep_alive(dialect)))
     }
 }
 
 impl Drop for StreamBody {
     fn drop(&mut self) {
-        if let Some(upstream) = &self.upstream {
+        if let State::Open(upstream) = &self.state {
             // A body of known length is not polled again after its last byte; else the client left.
             let outcome = if upstream.is_end_stream() {
                 Outcome::Completed
@@ -135,43 +407,5 @@ impl Drop for StreamBody {
             };
             self.end(outcome);
         }
-    }
-}
-
-/// Notices that an answer stands still. A timer per period, not per frame: it only looks whether
-/// anything came since it looked last.
-struct IdleGuard {
-    sleep: Option<Pin<Box<Sleep>>>,
-    limit: Duration,
-    touched: bool,
-}
-
-impl IdleGuard {
-    fn new(limit: Duration) -> Self {
-        Self {
-            sleep: None,
-            limit,
-            touched: false,
-        }
-    }
-
-    fn touch(&mut self) {
-        self.touched = true;
-    }
-
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
-        let limit = self.limit;
-        let sleep = self.sleep.get_or_insert_with(|| {
-            self.touched = false;
-            Box::pin(tokio::time::sleep(limit))
-        });
-        while sleep.as_mut().poll(cx).is_ready() {
-            if !self.touched {
-                return Poll::Ready(limit);
-            }
-            self.touched = false;
-            sleep.as_mut().reset(Instant::now() + limit);
-        }
-        Poll::Pending
     }
 }

@@ -2,74 +2,28 @@
 
 use std::sync::LazyLock;
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memmem};
 
 use crate::usage::TokenCounts;
 
-/// A line of an event stream that is longer is not searched for usage.
-const MAX_LINE_BYTES: usize = 64 * 1024;
-
-/// Follows an event stream. Usage is a running total in both dialects, so the last report counts;
+/// Follows an event stream. Usage is a running total in every dialect, so the last report counts;
 /// it is kept as bytes and parsed once, at the end.
 #[derive(Debug, Default)]
 pub(super) struct EventTap {
-    /// The line that the last piece left unfinished.
-    partial: Vec<u8>,
-    /// Inside a line that is too long to look at.
-    skipping: bool,
     /// The last report, from its object to the end of its line.
     report: Vec<u8>,
 }
 
 impl EventTap {
-    /// Looks at the next piece.
-    pub(super) fn feed(&mut self, piece: &[u8]) {
-        let mut piece = piece;
-        if self.skipping {
-            let Some(end) = memchr(b'\n', piece) else {
-                return;
-            };
-            self.skipping = false;
-            piece = &piece[end + 1..];
-        }
-        if !self.partial.is_empty() {
-            let end = memchr(b'\n', piece).map_or(piece.len(), |end| end + 1);
-            self.partial.extend_from_slice(&piece[..end]);
-            piece = &piece[end..];
-            if self.partial.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.partial);
-                self.search(&line);
-                self.partial = line;
-                self.partial.clear();
-            } else {
-                self.bound_partial();
-                return;
-            }
-        }
-        // A frame is written whole nearly always: then nothing is left over and nothing is copied
-        // but the line that reports usage.
-        let whole = memrchr(b'\n', piece).map_or(0, |last| last + 1);
-        self.search(&piece[..whole]);
-        if whole < piece.len() {
-            self.partial.extend_from_slice(&piece[whole..]);
-            self.bound_partial();
-        }
-    }
-
-    fn bound_partial(&mut self) {
-        if self.partial.len() > MAX_LINE_BYTES {
-            self.partial = Vec::new();
-            self.skipping = true;
-        }
-    }
-
-    /// Keeps the last report of usage among whole lines.
-    fn search(&mut self, lines: &[u8]) {
-        if let Some(report) = last_report(lines) {
-            let end = memchr(b'\n', report).unwrap_or(report.len());
-            self.report.clear();
-            self.report.extend_from_slice(&report[..end]);
-        }
+    /// Looks at the next frames, which are whole. Says whether they report usage.
+    pub(super) fn feed(&mut self, frames: &[u8]) -> bool {
+        let Some(report) = last_report(frames) else {
+            return false;
+        };
+        let end = memchr(b'\n', report).unwrap_or(report.len());
+        self.report.clear();
+        self.report.extend_from_slice(&report[..end]);
+        true
     }
 
     /// Whether the stream has said anything of its usage.
@@ -80,11 +34,6 @@ impl EventTap {
     /// What the stream said last of its usage.
     pub(super) fn usage(&self) -> Option<TokenCounts> {
         counts(&self.report)
-    }
-
-    /// Whether what passed so far ends between two lines, so that an event may follow.
-    pub(super) fn is_between_lines(&self) -> bool {
-        self.partial.is_empty() && !self.skipping
     }
 }
 

@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 use super::ConnectionPlace;
 use crate::gateway::Gateway;
 use crate::relay;
-use crate::router::{chat_dialect, router};
+use crate::router::{chat_surface, router};
 use crate::worker::Worker;
 
 /// The most header lines of a request.
@@ -92,9 +92,9 @@ async fn answer(
     router: Router,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    match chat_dialect(request.uri().path()) {
-        Some(dialect) if request.method() == Method::POST => {
-            Ok(relay::handle(worker, dialect, request).await)
+    match chat_surface(request.uri().path()) {
+        Some(surface) if request.method() == Method::POST => {
+            Ok(relay::handle(worker, surface, request).await)
         }
         // Boxed, so that the future of a chat request is not larger for it.
         _ => Box::pin(router.oneshot(request.map(Body::new))).await,

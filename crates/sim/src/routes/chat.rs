@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::sleep;
 
 use self::orders::Orders;
+use super::anthropic::chat_body as anthropic_body;
 use super::exchange::Exchange;
 use crate::answer::{Script, answer, input_tokens};
 use crate::call::{Call, message_text};
@@ -39,6 +40,10 @@ pub(super) async fn native_multimodal(
 
 pub(super) async fn compat(State(simulator): State<Simulator>, request: Request) -> Response {
     chat(simulator, Dialect::OpenAi, false, request).await
+}
+
+pub(super) async fn anthropic(State(simulator): State<Simulator>, request: Request) -> Response {
+    chat(simulator, Dialect::Anthropic, false, request).await
 }
 
 async fn chat(
@@ -72,13 +77,17 @@ async fn chat(
     let stream_header = dialect == Dialect::Native && wants_stream(&head.headers);
     let checked = parse(&body).and_then(|body| {
         let stream = stream_header || (dialect != Dialect::Native && body["stream"] == true);
-        exchange.framed_errors = stream && dialect != Dialect::Native;
+        exchange.framed_errors = stream && dialect == Dialect::OpenAi;
         exchange.guard.update(|entry| {
             model_name(&body)
                 .unwrap_or_default()
                 .clone_into(&mut entry.model);
             entry.stream = stream;
         });
+        let body = match dialect {
+            Dialect::Anthropic => anthropic_body(&body)?,
+            _ => body,
+        };
         let received = Received {
             dialect,
             multimodal,

@@ -43,7 +43,9 @@ impl Exchange {
     ) -> Self {
         let config = simulator.config();
         let request_id = simulator.next_request_id();
-        let key = presented_key(headers).map(str::to_owned);
+        let key = presented_key(headers)
+            .or_else(|| anthropic_key(dialect, headers))
+            .map(str::to_owned);
         let guard = simulator
             .shared
             .journal
@@ -90,7 +92,12 @@ impl Exchange {
 
     /// Refuses as the service would.
     pub(super) fn refuse(self, rejection: &Rejection) -> Response {
-        self.fail(rejection, rejection.status, Verdict::Rejected)
+        // A bad key is 403 on one surface (compat.md §6.4, errors.json `anthropic_endpoint`).
+        let status = match (self.dialect, rejection.status) {
+            (Dialect::Anthropic, 401) => 403,
+            (_, status) => status,
+        };
+        self.fail(rejection, status, Verdict::Rejected)
     }
 
     /// Answers with an error, under an HTTP status that need not be the error's.
@@ -232,4 +239,10 @@ fn presented_key(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// The other form of a key, which Anthropic's clients use.
+fn anthropic_key(dialect: Dialect, headers: &HeaderMap) -> Option<&str> {
+    let key = headers.get("x-api-key")?.to_str().ok()?;
+    (dialect == Dialect::Anthropic).then(|| key.trim())
 }

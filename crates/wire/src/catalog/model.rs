@@ -184,6 +184,16 @@ impl Model {
         self.features.thinking_stream_only == Some(true)
     }
 
+    /// Whether the native text path serves it.
+    pub fn serves_text_path(&self) -> bool {
+        self.has_endpoint("text_generation")
+    }
+
+    /// Whether the native multimodal path serves it.
+    pub fn serves_multimodal_path(&self) -> bool {
+        self.has_endpoint("multimodal_generation")
+    }
+
     /// Whether native calls go to the multimodal path even for plain text (http-native.md §2).
     pub fn uses_multimodal_path(&self) -> bool {
         self.has_endpoint("multimodal_generation") && !self.has_endpoint("text_generation")

@@ -100,13 +100,13 @@ impl StreamEncoder {
     }
 
     /// Goes on with an answer whose first frames were written by somebody else: nothing announces
-    /// it again. Native frames are counted on from `frames`.
+    /// it again. The client has `text`, in `frames` frames.
     #[must_use]
-    pub fn continued(mut self, frames: u64) -> Self {
+    pub fn continued(mut self, frames: u64, text: &str) -> Self {
         match &mut self.surface {
             Surface::OpenAi(state) => state.continued(),
-            Surface::Native(state) => state.continued(frames),
-            Surface::Anthropic(state) => state.continued(frames),
+            Surface::Native(state) => state.continued(frames, text),
+            Surface::Anthropic(state) => state.continued(!text.is_empty()),
             Surface::Responses(_) => {}
         }
         self

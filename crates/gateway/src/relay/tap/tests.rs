@@ -1,3 +1,6 @@
+use bytes::Bytes;
+
+use super::super::frames::FrameCutter;
 use super::*;
 
 const NATIVE: &str = "id:1\nevent:result\n:HTTP_STATUS/200\n\
@@ -11,8 +14,9 @@ const OPENAI: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a \\\"usage\
 
 fn tap_in_pieces(stream: &str, size: usize) -> Option<TokenCounts> {
     let mut tap = EventTap::default();
+    let mut cutter = FrameCutter::default();
     for piece in stream.as_bytes().chunks(size) {
-        tap.feed(piece);
+        tap.feed(&cutter.push(Bytes::copy_from_slice(piece)));
     }
     tap.usage()
 }
@@ -59,18 +63,6 @@ fn a_stream_without_usage_reports_none() {
 }
 
 #[test]
-fn a_line_without_end_is_skipped_in_bounded_memory() {
-    let mut tap = EventTap::default();
-    for _ in 0..100 {
-        tap.feed(&[b'x'; 4096]);
-        assert!(tap.partial.capacity() <= 4 * MAX_LINE_BYTES);
-    }
-    tap.feed(b"\n");
-    tap.feed(b"data:{\"usage\":{\"input_tokens\":3}}\n");
-    assert_eq!(tap.usage().unwrap().input_tokens, 3);
-}
-
-#[test]
 fn a_plain_answer_is_read_whatever_the_order_of_its_members() {
     for answer in [
         r#"{"usage":{"prompt_tokens":5,"completion_tokens":6},"choices":[]}"#,
@@ -88,14 +80,4 @@ fn a_plain_answer_is_read_whatever_the_order_of_its_members() {
     }
     assert_eq!(usage_of(br#"{"choices":[],"usage":null}"#), None);
     assert_eq!(usage_of(b"{\"usage\":{"), None);
-}
-
-#[test]
-fn a_stream_knows_when_it_stands_between_lines() {
-    let mut tap = EventTap::default();
-    assert!(tap.is_between_lines());
-    tap.feed(b"data: {\"a\"");
-    assert!(!tap.is_between_lines());
-    tap.feed(b":1}\n\n");
-    assert!(tap.is_between_lines());
 }

@@ -37,11 +37,13 @@ struct Tool {
 }
 
 impl State {
-    /// The text block of that index is open already.
-    pub(super) fn continued(&mut self, open_index: u64) {
+    /// The message has begun, and with it perhaps its first block.
+    pub(super) fn continued(&mut self, has_text: bool) {
         self.started = true;
-        self.open = Some(Block::Text);
-        self.next_index = open_index + 1;
+        if has_text {
+            self.open = Some(Block::Text);
+            self.next_index = 1;
+        }
     }
 
     pub(super) fn push(&mut self, event: &ChatEvent, frames: &mut Frames<'_>) {

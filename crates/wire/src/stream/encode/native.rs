@@ -44,8 +44,9 @@ struct Piece<'a> {
 }
 
 impl State {
-    pub(super) fn continued(&mut self, frames: u64) {
+    pub(super) fn continued(&mut self, frames: u64, text: &str) {
         self.frames = frames;
+        text.clone_into(&mut self.choices.entry(0).or_default().text);
     }
 
     pub(super) fn next_id(&mut self) -> u64 {

@@ -1,0 +1,360 @@
+//! What is written of what upstream sends: its own frames, or a translation.
+
+use bailian_wire::error::{ApiError, parse_error_event};
+use bailian_wire::stream::StreamSurface;
+use bytes::{Bytes, BytesMut};
+use memchr::memmem;
+use serde_json::Value;
+
+use super::super::frames::{self, FrameCutter};
+use super::super::mend::{self, ToolCalls};
+use super::super::progress::Progress;
+use super::super::shape::Answering;
+use super::super::tap::EventTap;
+use super::super::translate::{Flow, Translator, dialect_of};
+use crate::config::Repairs;
+use crate::errors::Refusal;
+use crate::upstream::UpstreamError;
+use crate::usage::TokenCounts;
+
+/// What a piece of upstream's stream comes to.
+pub(super) enum Step {
+    /// Frames for the client; none yet, if empty.
+    Frames(Bytes),
+    /// The last frames of a complete answer.
+    Complete(Bytes),
+    /// The last frames of an answer that ended with an error, which they tell.
+    Failed(Bytes),
+    /// An error that the client has not been told.
+    Error(ApiError),
+    /// The stream cannot be read on.
+    Lost(UpstreamError),
+}
+
+/// Writes the client's frames.
+pub(super) enum Writer {
+    Relay(Box<Relay>),
+    Translate(Box<Translator>),
+}
+
+impl Writer {
+    pub(super) fn relay(answering: &Answering, repairs: &Repairs) -> Self {
+        let is_chat = answering.to == StreamSurface::OpenAiChat;
+        Self::Relay(Box::new(Relay {
+            surface: answering.to,
+            cutter: FrameCutter::default(),
+            tap: EventTap::default(),
+            tool_calls: (is_chat && repairs.tool_calls).then(ToolCalls::default),
+            hide_usage: is_chat && repairs.usage && !answering.include_usage,
+            quota_code: is_chat && repairs.quota_code,
+            prior: TokenCounts::default(),
+            has_ended: false,
+        }))
+    }
+
+    pub(super) fn feed(&mut self, piece: Bytes, progress: Option<&mut Progress>) -> Step {
+        match self {
+            Self::Relay(relay) => {
+                let whole = relay.cutter.push(piece);
+                relay.pass(whole, progress)
+            }
+            Self::Translate(translator) => {
+                let mut out = BytesMut::new();
+                let flow = translator.feed(&piece, &mut out, see(progress));
+                step(flow, out)
+            }
+        }
+    }
+
+    /// Nothing more comes for now.
+    pub(super) fn flush(&mut self, progress: Option<&mut Progress>) -> Option<Step> {
+        match self {
+            Self::Relay(relay) => {
+                let frame = relay.cutter.complete_but_for_blank_line()?;
+                Some(relay.pass(frame, progress))
+            }
+            Self::Translate(_) => None,
+        }
+    }
+
+    /// Upstream's stream ended.
+    pub(super) fn finish(&mut self, progress: Option<&mut Progress>) -> Step {
+        match self {
+            Self::Relay(relay) => relay.finish(progress),
+            Self::Translate(translator) => {
+                let mut out = BytesMut::new();
+                let flow = translator.finish(&mut out, see(progress));
+                step(flow, out)
+            }
+        }
+    }
+
+    /// Tokens that were reported so far.
+    pub(super) fn usage(&self) -> Option<TokenCounts> {
+        match self {
+            Self::Relay(relay) => relay.tap.usage(),
+            Self::Translate(translator) => translator.usage(),
+        }
+    }
+
+    pub(super) fn has_report(&self) -> bool {
+        match self {
+            Self::Relay(relay) => relay.tap.has_report(),
+            Self::Translate(translator) => translator.usage().is_some(),
+        }
+    }
+
+    pub(super) fn is_between_frames(&self) -> bool {
+        match self {
+            Self::Relay(relay) => relay.cutter.is_between_frames(),
+            Self::Translate(_) => true,
+        }
+    }
+
+    /// Keeps what a part of the answer cost until the next begins.
+    pub(super) fn note_prior(&mut self, prior: TokenCounts) {
+        match self {
+            Self::Relay(relay) => relay.prior = prior,
+            Self::Translate(translator) => translator.note_prior(prior),
+        }
+    }
+
+    pub(super) fn prior(&self) -> TokenCounts {
+        match self {
+            Self::Relay(relay) => relay.prior,
+            Self::Translate(translator) => translator.prior(),
+        }
+    }
+}
+
+fn see(progress: Option<&mut Progress>) -> impl FnMut(&bailian_wire::chat::ChatEvent) {
+    let mut progress = progress;
+    move |event| {
+        if let Some(progress) = progress.as_deref_mut() {
+            progress.push(event);
+        }
+    }
+}
+
+fn step(flow: Flow, out: BytesMut) -> Step {
+    match flow {
+        Flow::On => Step::Frames(out.freeze()),
+        Flow::Complete => Step::Complete(out.freeze()),
+        // What was written before the error in the same piece goes out with the next.
+        Flow::Error(error) => Step::Error(error),
+        Flow::Broken(error) => Step::Lost(UpstreamError::Cut {
+            source: Box::new(error),
+        }),
+    }
+}
+
+/// Passes frames as they are, but for what has to be mended.
+pub(super) struct Relay {
+    surface: StreamSurface,
+    cutter: FrameCutter,
+    tap: EventTap,
+    tool_calls: Option<ToolCalls>,
+    hide_usage: bool,
+    quota_code: bool,
+    prior: TokenCounts,
+    /// The frame that ends such streams was seen.
+    has_ended: bool,
+}
+
+impl Relay {
+    fn pass(&mut self, whole: Bytes, progress: Option<&mut Progress>) -> Step {
+        if whole.is_empty() {
+            return Step::Frames(whole);
+        }
+        let has_report = self.tap.feed(&whole);
+        self.has_ended |= ends(self.surface, &whole);
+        let mends = (has_report && self.hide_usage)
+            || (self.tool_calls.is_some() && memmem::find(&whole, b"\"tool_calls\":[").is_some())
+            || may_tell_an_error(&whole);
+        if mends {
+            return self.mend(&whole, progress);
+        }
+        if let Some(progress) = progress {
+            progress.feed(&whole);
+        }
+        Step::Frames(whole)
+    }
+
+    /// Looks at each frame of `whole` on its own.
+    fn mend(&mut self, whole: &Bytes, mut progress: Option<&mut Progress>) -> Step {
+        let mut out = BytesMut::with_capacity(whole.len());
+        for frame in frames::split(whole) {
+            let parsed = frames::data_of(frame)
+                .and_then(|data| Some((data, serde_json::from_slice::<Value>(data).ok()?)));
+            let Some((data, mut value)) = parsed else {
+                out.extend_from_slice(frame);
+                continue;
+            };
+            if let Some(error) = error_of(frame, data, &value) {
+                if let Some(progress) = progress.as_deref_mut() {
+                    progress.feed(&out);
+                }
+                return self.fail(frame, value, error, out, progress.is_some());
+            }
+            if self.hide_usage && is_usage_chunk(&value) {
+                continue;
+            }
+            let mended = self
+                .tool_calls
+                .as_mut()
+                .is_some_and(|calls| calls.mend(&mut value));
+            if mended {
+                bailian_wire::sse::write_data_frame(&mut out, value.to_string().as_bytes());
+            } else {
+                out.extend_from_slice(frame);
+            }
+        }
+        let out = out.freeze();
+        if let Some(progress) = progress {
+            progress.feed(&out);
+        }
+        Step::Frames(out)
+    }
+
+    /// A frame tells an error: in the client's own words it passes, else it is rewritten. One after
+    /// which the answer may go on is left to the stream.
+    fn fail(
+        &self,
+        frame: &[u8],
+        mut value: Value,
+        error: ApiError,
+        mut out: BytesMut,
+        may_go_on: bool,
+    ) -> Step {
+        if may_go_on && out.is_empty() {
+            return Step::Error(error);
+        }
+        let dialect = dialect_of(self.surface);
+        let is_spoken = match dialect {
+            bailian_wire::Dialect::OpenAi => {
+                value.pointer("/error/message").is_some() && !frame.starts_with(b"id:")
+            }
+            bailian_wire::Dialect::Anthropic => value["type"] == "error",
+            bailian_wire::Dialect::Native => {
+                value.get("code").is_some() && memmem::find(frame, b"event:error").is_some()
+            }
+        };
+        if !is_spoken || self.surface == StreamSurface::Responses {
+            if self.surface == StreamSurface::Responses && is_spoken {
+                out.extend_from_slice(frame);
+                return Step::Failed(out.freeze());
+            }
+            let refusal = Refusal::of_api(&error);
+            out.extend_from_slice(self.error_event(&refusal, "").as_bytes());
+        } else if self.quota_code {
+            mend::quota_code(&mut value);
+            bailian_wire::sse::write_data_frame(&mut out, value.to_string().as_bytes());
+        } else {
+            out.extend_from_slice(frame);
+        }
+        Step::Failed(out.freeze())
+    }
+
+    /// An error as the event that ends a stream of this kind.
+    pub(super) fn error_event(&self, refusal: &Refusal, request_id: &str) -> String {
+        match self.surface {
+            StreamSurface::Responses => {
+                let body = refusal.to_body(bailian_wire::Dialect::OpenAi, request_id);
+                let error: Value = serde_json::from_str(&body).unwrap_or_default();
+                let event = serde_json::json!({ "type": "error", "code": error["error"]["code"],
+                    "message": error["error"]["message"], "param": null });
+                format!("event: error\ndata: {event}\n\n")
+            }
+            surface => refusal.to_event(dialect_of(surface), request_id),
+        }
+    }
+
+    /// Whether the frame that ends such streams went out.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    fn finish(&mut self, mut progress: Option<&mut Progress>) -> Step {
+        let rest = self.cutter.rest();
+        let is_frame = frames::data_of(&rest)
+            .is_some_and(|data| data == b"[DONE]" || serde_json::from_slice::<Value>(data).is_ok());
+        // The last frame may lack its blank line.
+        if is_frame {
+            let mut whole = BytesMut::from(rest);
+            while !whole.ends_with(b"\n\n") {
+                whole.extend_from_slice(b"\n");
+            }
+            return match self.pass(whole.freeze(), progress.as_deref_mut()) {
+                Step::Frames(frames) if self.is_complete(progress.as_deref()) => {
+                    Step::Complete(frames)
+                }
+                Step::Frames(frames) => Step::Frames(frames),
+                other => other,
+            };
+        }
+        if self.is_complete(progress.as_deref()) {
+            return Step::Complete(Bytes::new());
+        }
+        Step::Lost(UpstreamError::Cut {
+            source: "the stream ended before its answer was complete".into(),
+        })
+    }
+
+    /// Whether what passed is a whole answer, as far as this kind of stream shows it.
+    fn is_complete(&self, progress: Option<&Progress>) -> bool {
+        self.has_ended
+            || progress.is_some_and(Progress::is_finished)
+            || (progress.is_none() && self.surface == StreamSurface::Native)
+    }
+}
+
+/// Whether whole frames hold the one that ends a stream of this kind.
+fn ends(surface: StreamSurface, whole: &[u8]) -> bool {
+    let tail = whole
+        .get(whole.len().saturating_sub(200)..)
+        .unwrap_or(whole);
+    match surface {
+        StreamSurface::OpenAiChat => memmem::find(tail, b"[DONE]").is_some(),
+        StreamSurface::Anthropic => memmem::find(tail, b"\"message_stop\"").is_some(),
+        StreamSurface::Responses => ["completed", "incomplete", "failed"].iter().any(|end| {
+            memmem::find(whole, format!("event:response.{end}").as_bytes()).is_some()
+                || memmem::find(whole, format!("event: response.{end}").as_bytes()).is_some()
+        }),
+        _ => memmem::find(whole, b"\"finish_reason\":\"stop\"").is_some(),
+    }
+}
+
+/// Whether frames hold words that only errors have. Inside a text the quotation marks would be
+/// escaped.
+fn may_tell_an_error(whole: &[u8]) -> bool {
+    memmem::find(whole, b"\"error\":").is_some()
+        || memmem::find(whole, b"\"code\":").is_some()
+        || memmem::find(whole, b":error").is_some()
+}
+
+/// The error that a frame tells.
+fn error_of(frame: &[u8], data: &[u8], value: &Value) -> Option<ApiError> {
+    let is_there = |name: &str| value.get(name).is_some_and(|member| !member.is_null());
+    if is_there("choices") || is_there("output") || is_there("response") {
+        return None;
+    }
+    let names_error = memmem::find(frame, b"event:error").is_some()
+        || memmem::find(frame, b"event: error").is_some();
+    if !(names_error || is_there("error") || (is_there("code") && is_there("message"))) {
+        return None;
+    }
+    let status = memmem::find(frame, b":HTTP_STATUS/")
+        .and_then(|at| frame.get(at + 13..at + 16))
+        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
+        .filter(|status| *status != 200);
+    parse_error_event(status, &String::from_utf8_lossy(data))
+}
+
+/// The chunk that has usage and nothing else (compat.md §2.14).
+fn is_usage_chunk(chunk: &Value) -> bool {
+    chunk.get("usage").is_some_and(Value::is_object)
+        && chunk
+            .get("choices")
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty)
+}

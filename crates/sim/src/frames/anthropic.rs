@@ -1,0 +1,202 @@
+//! Anthropic messages and their events (compat.md §6.2, §6.3).
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde_json::{Value, json};
+
+use super::Identity;
+use super::steps::{Extras, Step};
+use crate::answer::{Answer, ChoiceAnswer};
+use crate::call::Call;
+
+pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+    let mut blocks = Vec::new();
+    let choice = answer.choices.first();
+    if let Some(choice) = choice {
+        if choice.reasoning.len() > 0 {
+            blocks.push(
+                json!({ "type": "thinking", "thinking": choice.reasoning.as_str(),
+                "signature": "" }),
+            );
+        }
+        if choice.text.len() > 0 || choice.calls.is_empty() {
+            blocks.push(json!({ "type": "text", "text": choice.text.as_str() }));
+        }
+        for made in &choice.calls {
+            let input: Value =
+                serde_json::from_str(made.arguments.as_str()).unwrap_or_else(|_| json!({}));
+            blocks.push(
+                json!({ "type": "tool_use", "id": made.id, "name": made.name,
+                "input": input }),
+            );
+        }
+    }
+    let body = json!({
+        "id": format!("msg_{}", identity.request_id),
+        "type": "message",
+        "role": "assistant",
+        "model": call.model_id,
+        "content": blocks,
+        "stop_reason": choice.map(stop_reason),
+        "stop_sequence": null,
+        "usage": usage(answer),
+    });
+    Bytes::from(body.to_string())
+}
+
+fn usage(answer: &Answer) -> Value {
+    json!({
+        "input_tokens": answer.input_tokens,
+        "output_tokens": answer.output_tokens(),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+    })
+}
+
+fn stop_reason(choice: &ChoiceAnswer) -> &'static str {
+    match choice.finish_reason {
+        "length" => "max_tokens",
+        _ if !choice.calls.is_empty() => "tool_use",
+        _ => "end_turn",
+    }
+}
+
+/// How the events of one message are written.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    id: String,
+    model: String,
+    open: Option<Block>,
+    /// Blocks that have begun.
+    begun: u64,
+    pinged: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    Thinking,
+    Text,
+    Tool,
+}
+
+impl Form {
+    pub(super) fn new(call: &Call, identity: &Identity) -> Self {
+        Self {
+            id: format!("msg_{}", identity.request_id),
+            model: call.model_id.clone(),
+            open: None,
+            begun: 0,
+            pinged: false,
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "as the other forms")]
+    pub(super) fn extras(&self) -> Extras {
+        Extras {
+            begin: true,
+            ..Extras::default()
+        }
+    }
+
+    /// Appends the next events.
+    pub(super) fn write(&mut self, out: &mut BytesMut, answer: &Answer, index: usize, step: &Step) {
+        let Some(choice) = answer.choices.get(index) else {
+            return;
+        };
+        match step {
+            Step::Begin => {
+                let message = json!({
+                    "id": self.id, "type": "message", "role": "assistant", "model": self.model,
+                    "content": [],
+                    "usage": { "input_tokens": answer.input_tokens, "output_tokens": 0 },
+                });
+                event(out, &json!({ "type": "message_start", "message": message }));
+            }
+            Step::Reasoning(range) => {
+                let block = json!({ "type": "thinking", "thinking": "", "signature": "" });
+                self.open(Block::Thinking, &block, out);
+                let text = choice.reasoning.slice(range.clone());
+                self.delta(&json!({ "type": "thinking_delta", "thinking": text }), out);
+            }
+            Step::Text(range) => {
+                self.open(Block::Text, &json!({ "type": "text", "text": "" }), out);
+                if !std::mem::replace(&mut self.pinged, true) {
+                    event(out, &json!({ "type": "ping" }));
+                }
+                let text = choice.text.slice(range.clone());
+                self.delta(&json!({ "type": "text_delta", "text": text }), out);
+            }
+            Step::Arguments {
+                call,
+                range,
+                begins,
+            } => {
+                let Some(made) = choice.calls.get(*call) else {
+                    return;
+                };
+                if *begins {
+                    self.close(out);
+                    let block = json!({ "type": "tool_use", "id": made.id, "name": made.name,
+                        "input": {} });
+                    self.open(Block::Tool, &block, out);
+                }
+                if !range.is_empty() {
+                    let piece = made.arguments.slice(range.clone());
+                    let delta = json!({ "type": "input_json_delta", "partial_json": piece });
+                    self.delta(&delta, out);
+                }
+            }
+            Step::End => {
+                self.close(out);
+                event(
+                    out,
+                    &json!({
+                        "type": "message_delta",
+                        "delta": { "stop_reason": stop_reason(choice), "stop_sequence": null },
+                        "usage": usage(answer),
+                    }),
+                );
+                event(out, &json!({ "type": "message_stop" }));
+            }
+            Step::Sources | Step::Usage | Step::Done => {}
+        }
+    }
+
+    fn open(&mut self, block: Block, content: &Value, out: &mut BytesMut) {
+        if self.open == Some(block) {
+            return;
+        }
+        self.close(out);
+        let start = json!({ "type": "content_block_start", "index": self.begun,
+            "content_block": content });
+        event(out, &start);
+        self.begun += 1;
+        self.open = Some(block);
+    }
+
+    fn close(&mut self, out: &mut BytesMut) {
+        let Some(block) = self.open.take() else {
+            return;
+        };
+        if block == Block::Thinking {
+            self.delta(&json!({ "type": "signature_delta", "signature": "" }), out);
+        }
+        event(
+            out,
+            &json!({ "type": "content_block_stop", "index": self.begun - 1 }),
+        );
+    }
+
+    fn delta(&self, delta: &Value, out: &mut BytesMut) {
+        let index = self.begun.saturating_sub(1);
+        event(
+            out,
+            &json!({ "type": "content_block_delta", "index": index, "delta": delta }),
+        );
+    }
+}
+
+/// Appends an event; clients dispatch on its name.
+pub(super) fn event(out: &mut BytesMut, data: &Value) {
+    let name = data["type"].as_str().unwrap_or("error");
+    out.put_slice(format!("event: {name}\ndata: {data}\n\n").as_bytes());
+}

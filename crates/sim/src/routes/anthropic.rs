@@ -1,0 +1,182 @@
+//! Anthropic messages (compat.md §6): the request in the words that the other surfaces use.
+
+use serde_json::{Map, Value, json};
+
+use crate::rejection::Rejection;
+
+/// The request as the OpenAI-compatible surface would take it. The simulator's own reading of the
+/// protocol, so that it checks whoever translates.
+pub(super) fn chat_body(body: &Value) -> Result<Value, Rejection> {
+    let mut out = Map::new();
+    let mut messages = Vec::new();
+    let Some(most) = body.get("max_tokens").and_then(Value::as_u64) else {
+        return Err(Rejection::parameter("max_tokens: Field required"));
+    };
+    out.insert("max_tokens".to_owned(), most.into());
+    match &body["system"] {
+        Value::Null => {}
+        Value::String(text) => messages.push(json!({ "role": "system", "content": text })),
+        blocks => messages.push(json!({ "role": "system", "content": text_of(blocks) })),
+    }
+    let turns = body.get("messages").and_then(Value::as_array);
+    let turns = turns.ok_or_else(|| Rejection::parameter("messages: Field required"))?;
+    for turn in turns {
+        read_turn(turn, &mut messages)?;
+    }
+    out.insert("messages".to_owned(), messages.into());
+    for name in ["model", "stream", "temperature", "top_p", "top_k"] {
+        if let Some(value) = body.get(name) {
+            out.insert(name.to_owned(), value.clone());
+        }
+    }
+    if let Some(words) = body.get("stop_sequences").and_then(Value::as_array) {
+        out.insert("stop".to_owned(), words.clone().into());
+    }
+    read_thinking(&body["thinking"], &mut out)?;
+    if let Some(schema) = body.pointer("/output_config/format/schema") {
+        let format =
+            json!({ "type": "json_schema", "json_schema": { "name": "output", "schema": schema } });
+        out.insert("response_format".to_owned(), format);
+    }
+    read_tools(body, &mut out)?;
+    Ok(Value::Object(out))
+}
+
+fn text_of(blocks: &Value) -> String {
+    match blocks {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => blocks
+            .iter()
+            .filter_map(|block| block.get("text")?.as_str())
+            .collect(),
+        _ => String::new(),
+    }
+}
+
+fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
+    let role = turn["role"].as_str().unwrap_or_default();
+    if !["user", "assistant", "system"].contains(&role) {
+        return Err(Rejection::parameter(format!(
+            "messages: role '{role}' is not one of user, assistant, system"
+        )));
+    }
+    let blocks = match &turn["content"] {
+        Value::String(text) => {
+            messages.push(json!({ "role": role, "content": text }));
+            return Ok(());
+        }
+        Value::Array(blocks) => blocks,
+        _ => return Err(Rejection::parameter("messages: content: Field required")),
+    };
+    let mut parts = Vec::new();
+    let mut calls = Vec::new();
+    for block in blocks {
+        match block["type"].as_str().unwrap_or_default() {
+            "text" => parts.push(json!({ "type": "text", "text": block["text"] })),
+            kind @ ("image" | "video") => parts.push(media(kind, &block["source"])?),
+            "thinking" | "redacted_thinking" => {}
+            "tool_use" => calls.push(json!({
+                "id": block["id"], "type": "function",
+                "function": { "name": block["name"], "arguments": block["input"].to_string() },
+            })),
+            "tool_result" => messages.push(json!({
+                "role": "tool", "tool_call_id": block["tool_use_id"],
+                "content": text_of(&block["content"]),
+            })),
+            kind => {
+                return Err(Rejection::parameter(format!(
+                    "messages: content block of type '{kind}' is not supported"
+                )));
+            }
+        }
+    }
+    if parts.is_empty() && calls.is_empty() {
+        return Ok(());
+    }
+    let is_text = parts.iter().all(|part| part["type"] == "text");
+    let content = if is_text {
+        json!(text_of(&Value::Array(parts)))
+    } else {
+        Value::Array(parts)
+    };
+    let mut message = json!({ "role": role, "content": content });
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.into();
+    }
+    messages.push(message);
+    Ok(())
+}
+
+fn media(kind: &str, source: &Value) -> Result<Value, Rejection> {
+    let url = match source["type"].as_str() {
+        Some("url") => source["url"].as_str().map(str::to_owned),
+        Some("base64") => source["data"].as_str().map(|data| {
+            let media_type = source["media_type"].as_str().unwrap_or("image/png");
+            format!("data:{media_type};base64,{data}")
+        }),
+        _ => None,
+    };
+    let url = url.ok_or_else(|| Rejection::parameter("messages: source: Field required"))?;
+    let name = format!("{kind}_url");
+    Ok(json!({ "type": name, &name: { "url": url } }))
+}
+
+fn read_thinking(thinking: &Value, out: &mut Map<String, Value>) -> Result<(), Rejection> {
+    match thinking["type"].as_str() {
+        // Many models think by default; a client that says nothing gets that (§6.1).
+        None => {}
+        Some("disabled") => drop(out.insert("enable_thinking".to_owned(), false.into())),
+        Some("enabled") => {
+            out.insert("enable_thinking".to_owned(), true.into());
+            if let Some(budget) = thinking["budget_tokens"].as_u64() {
+                out.insert("thinking_budget".to_owned(), budget.into());
+            }
+        }
+        Some(_) => {
+            return Err(Rejection::parameter(
+                "thinking.type should be 'enabled' or 'disabled'",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read_tools(body: &Value, out: &mut Map<String, Value>) -> Result<(), Rejection> {
+    let Some(tools) = body.get("tools").and_then(Value::as_array) else {
+        return Ok(());
+    };
+    let mut functions = Vec::new();
+    for tool in tools {
+        if tool["type"]
+            .as_str()
+            .is_some_and(|kind| kind.starts_with("web_search"))
+        {
+            out.insert("enable_search".to_owned(), true.into());
+            continue;
+        }
+        if !tool["input_schema"].is_object() {
+            return Err(Rejection::parameter("tools: input_schema: Field required"));
+        }
+        functions.push(json!({ "type": "function", "function": {
+            "name": tool["name"], "description": tool["description"], "parameters": tool["input_schema"],
+        }}));
+    }
+    let choice = &body["tool_choice"];
+    let forced = match choice["type"].as_str() {
+        Some("tool") => choice["name"].as_str(),
+        Some("any") if functions.len() == 1 => functions[0]["function"]["name"].as_str(),
+        _ => None,
+    };
+    if let Some(name) = forced {
+        let named = json!({ "type": "function", "function": { "name": name } });
+        out.insert("tool_choice".to_owned(), named);
+    } else if choice["type"] == "none" {
+        out.insert("tool_choice".to_owned(), "none".into());
+    }
+    if !functions.is_empty() {
+        let parallel = choice["disable_parallel_tool_use"] != true;
+        out.insert("parallel_tool_calls".to_owned(), parallel.into());
+        out.insert("tools".to_owned(), functions.into());
+    }
+    Ok(())
+}

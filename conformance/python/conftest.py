@@ -28,6 +28,18 @@ def pytest_ignore_collect(collection_path):
     return None
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what a client's protocol has no word for: it does not apply."""
+    left = []
+    for item in list(items):
+        needed = {name for marker in item.iter_markers("needs") for name in marker.args}
+        driver = getattr(item, "callspec", None) and item.callspec.params.get("driver_type")
+        if driver and needed & getattr(driver, "cannot", frozenset()):
+            items.remove(item)
+            left.append(item)
+    config.hook.pytest_deselected(items=left)
+
+
 @pytest.fixture(scope="session")
 def target():
     return TARGET

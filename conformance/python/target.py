@@ -26,6 +26,10 @@ class Place:
     def openai(self) -> str:
         return self.url + "/compatible-mode/v1"
 
+    @property
+    def anthropic(self) -> str:
+        return self.url + "/apps/anthropic"
+
 
 @dataclass(frozen=True)
 class Target:

@@ -1,6 +1,7 @@
 """The clients under test, each behind the same few methods.
 
-A driver has ``name``, ``dialect`` (``native`` or ``openai``), ``chat``, ``stream`` and ``abandon``,
+A driver has ``name``, ``dialect`` (``native``, ``openai`` or ``anthropic``), ``cannot`` (what its
+protocol has no word for; left out where it has all), ``chat``, ``stream`` and ``abandon``,
 which leaves a stream after its first piece; asynchronous ones have ``give_up``, too, which does not
 wait for an answer longer than so many seconds.
 Options are those of the service, spelled as in its documentation; a driver says them the way its
@@ -25,7 +26,11 @@ def installed():
         from drivers import openai_client
 
         drivers += openai_client.DRIVERS
-    assert drivers, "neither dashscope nor openai is installed in this environment"
+    if version("anthropic"):
+        from drivers import anthropic_client
+
+        drivers += anthropic_client.DRIVERS
+    assert drivers, "no client under test is installed in this environment"
     return drivers
 
 

@@ -146,7 +146,9 @@ def test_thinking_comes_beside_the_answer(driver):
     assert answer.text.strip()
     assert answer.finish_reason == "stop"
     has_sound_usage(answer)
-    assert 0 < answer.usage.reasoning < answer.usage.output
+    # One protocol does not count thinking apart.
+    if driver.dialect != "anthropic":
+        assert 0 < answer.usage.reasoning < answer.usage.output
 
 
 def test_thinking_can_be_switched_off(driver, way):
@@ -162,6 +164,7 @@ def test_thinking_is_what_upstream_gave(driver, direct):
     assert answer.content() == ask(direct, "stream", CHINESE, **options).content()
 
 
+@pytest.mark.needs("json_object")
 def test_json_mode_gives_json(driver, way):
     answer = ask(driver, way, PERSON, response_format={"type": "json_object"})
     assert isinstance(json.loads(answer.text), dict)
@@ -199,6 +202,7 @@ def test_stop_leaves_the_text_before_the_word_as_it_was(driver, way):
     assert ask(driver, way, LONG, stop=[word]).text == whole[: whole.index(word)]
 
 
+@pytest.mark.needs("n")
 def test_several_answers_come_to_one_request(driver, way):
     answer = ask(driver, way, CHINESE, n=2, enable_thinking=False)
     assert len(answer.texts) == 2
@@ -207,6 +211,7 @@ def test_several_answers_come_to_one_request(driver, way):
 
 
 @pytest.mark.simulated
+@pytest.mark.needs("n")
 def test_several_answers_are_what_upstream_gave(driver, direct, way):
     answer = ask(driver, way, CHINESE, n=2)
     assert answer.content() == ask(direct, way, CHINESE, n=2).content()

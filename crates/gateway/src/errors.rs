@@ -261,6 +261,16 @@ impl Refusal {
         ))
     }
 
+    /// An answer that is not what the protocol says.
+    pub(crate) fn unreadable() -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "InternalError",
+            "The model service answered with something that the gateway cannot read. The call may \
+             have been billed.",
+        )
+    }
+
     /// A call whose result would be fetched later.
     pub(crate) fn no_tasks() -> Self {
         Self::invalid_request(

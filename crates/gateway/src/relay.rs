@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod embeddings;
 mod exchange;
 mod frames;
 mod headers;
@@ -64,13 +65,27 @@ where
                 bytes,
                 demand,
             };
-            Exchange::new(worker, call, record).respond().await
+            match call.surface {
+                Surface::Embeddings => Box::pin(embed(worker, call, record)).await,
+                _ => Exchange::new(worker, call, record).respond().await,
+            }
         }
         Err(refusal) => (refuse(&refusal, record), Duration::ZERO),
     };
     stamp(response.headers_mut(), request_id);
     headers::stamp_queued(response.headers_mut(), queued);
     response
+}
+
+/// Embeddings, in several requests if need be.
+async fn embed(worker: Worker, call: Call, record: Record) -> (Response, Duration) {
+    match embeddings::too_many(&worker, &call) {
+        Some((body, batch)) => {
+            let response = embeddings::serve(worker, call, body, batch, record).await;
+            (response, Duration::ZERO)
+        }
+        None => Exchange::new(worker, call, record).respond().await,
+    }
 }
 
 /// A request as its caller sent it.

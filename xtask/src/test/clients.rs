@@ -30,11 +30,13 @@ pub(super) struct PythonClient {
 }
 
 /// The requirement files, one for each environment.
-const PYTHON: [&str; 4] = [
+const PYTHON: [&str; 6] = [
     "dashscope-2.0.2",
     "dashscope-1.24.6",
     "openai-3.54.0",
     "openai-1.109.1",
+    "anthropic-2.12.0",
+    "anthropic-0.125.0",
 ];
 
 /// Names and packages of the Node clients, as `conformance/node/package.json` has them.

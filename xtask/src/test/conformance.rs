@@ -105,7 +105,8 @@ fn node(clients: &Clients, package: &str, settings: &Settings) -> anyhow::Result
 fn isolated<'a>(command: &'a mut Command, settings: &Settings) -> &'a mut Command {
     for (name, _) in std::env::vars_os() {
         let own = name.to_string_lossy().to_ascii_uppercase();
-        if own.starts_with("DASHSCOPE_") || own.starts_with("OPENAI_") {
+        let clients = ["DASHSCOPE_", "OPENAI_", "ANTHROPIC_"];
+        if clients.iter().any(|client| own.starts_with(client)) {
             command.env_remove(&name);
         }
     }

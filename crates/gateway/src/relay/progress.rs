@@ -1,14 +1,37 @@
 //! What the client of a stream has by now: enough to go on from there with another request.
 
+use std::sync::LazyLock;
+
 use bailian_wire::chat::{ChatEvent, ChatResponse, Content};
 use bailian_wire::stream::{Accumulator, StreamDecoder, StreamSurface};
 use bailian_wire::translate::Identity;
+use memchr::{memchr2, memmem};
 
 use super::frames;
 
 /// Follows the frames that go to the client.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) enum Progress {
+    /// Chunks of chat completions that pass as they are: only their text is kept, as it is spelled.
+    Chunks(Box<Chunks>),
+    /// Everything else is read event by event.
+    Events(Box<Events>),
+}
+
+/// What passed of chat completions. Nothing is parsed while all goes well.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    /// The text in its JSON spelling.
+    text: Vec<u8>,
+    /// The first chunk, which says who the answer is.
+    first: Vec<u8>,
+    /// Something else than one text was said.
+    has_other: bool,
+    has_finished: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Events {
     decoder: StreamDecoder,
     answer: Accumulator,
     frames: u64,
@@ -28,16 +51,170 @@ pub(super) enum Standing {
 }
 
 impl Progress {
-    pub(super) fn new(surface: StreamSurface, cumulative: bool) -> Self {
-        Self {
+    /// Follows frames that pass as they are. `is_plain`: the caller asked for one text.
+    pub(super) fn of_frames(surface: StreamSurface, cumulative: bool, is_plain: bool) -> Self {
+        if surface == StreamSurface::OpenAiChat {
+            return Self::Chunks(Box::new(Chunks {
+                has_other: !is_plain,
+                ..Chunks::default()
+            }));
+        }
+        Self::of_events(surface, cumulative)
+    }
+
+    /// Follows frames that are written anew.
+    pub(super) fn of_events(surface: StreamSurface, cumulative: bool) -> Self {
+        Self::Events(Box::new(Events {
             decoder: StreamDecoder::new(surface).cumulative(cumulative),
             answer: Accumulator::new(),
             frames: 0,
-        }
+        }))
     }
 
     /// Whole frames that the client is sent as they are.
     pub(super) fn feed(&mut self, whole: &[u8]) {
+        match self {
+            Self::Chunks(chunks) => chunks.feed(whole),
+            Self::Events(events) => events.feed(whole),
+        }
+    }
+
+    /// An event whose frames the client is sent.
+    pub(super) fn push(&mut self, event: &ChatEvent) {
+        if let Self::Events(events) = self {
+            events.frames += 1;
+            events.answer.push(event.clone());
+        }
+    }
+
+    /// Whether anything went out, and of native streams how many frames.
+    pub(super) fn frames(&self) -> u64 {
+        match self {
+            Self::Chunks(chunks) => u64::from(!chunks.first.is_empty()),
+            Self::Events(events) => events.frames,
+        }
+    }
+
+    /// The text that the client has.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Chunks(chunks) => chunks.text().unwrap_or_default(),
+            Self::Events(events) => events.answer.response().text(),
+        }
+    }
+
+    /// Whether every answer has said why it ends.
+    pub(super) fn is_finished(&self) -> bool {
+        match self {
+            Self::Chunks(chunks) => chunks.has_finished,
+            Self::Events(events) => events.standing() == Standing::Finished,
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self {
+            Self::Chunks(chunks) => chunks.standing(),
+            Self::Events(events) => events.standing(),
+        }
+    }
+
+    /// Who the answer is, for the frames that are still to come.
+    pub(super) fn identity(&self, otherwise: Identity) -> Identity {
+        let first;
+        let answer = match self {
+            Self::Events(events) => events.answer.response(),
+            Self::Chunks(chunks) => {
+                first = chunks.first();
+                &first
+            }
+        };
+        let mut identity = otherwise;
+        if let Some(id) = answer.id.as_ref().or(answer.request_id.as_ref()) {
+            identity.id.clone_from(id);
+        }
+        if let Some(model) = &answer.model {
+            identity.model.clone_from(model);
+        }
+        identity.created = answer.created.unwrap_or(identity.created);
+        identity
+    }
+}
+
+/// Before a text, and before a piece of thinking, whose name ends alike.
+static CONTENT: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"content\":\""));
+static FINISH: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"finish_reason\":\""));
+static CALLS: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"tool_calls\":["));
+
+impl Chunks {
+    fn feed(&mut self, whole: &[u8]) {
+        if self.first.is_empty()
+            && let Some(frame) = frames::split(whole).find(|frame| frames::data_of(frame).is_some())
+        {
+            self.first.extend_from_slice(frame);
+        }
+        for at in CONTENT.find_iter(whole) {
+            let piece = &whole[at + CONTENT.needle().len()..];
+            let spelled = &piece[..end_of_string(piece)];
+            // Inside a string the quotation mark before the name would be escaped.
+            match whole[..at].last() {
+                Some(b'"') => self.text.extend_from_slice(spelled),
+                Some(b'_') => self.has_other |= !spelled.is_empty(),
+                _ => {}
+            }
+        }
+        self.has_other |= CALLS.find(whole).is_some();
+        self.has_finished |= FINISH.find(whole).is_some();
+    }
+
+    fn text(&self) -> Option<String> {
+        let mut spelled = Vec::with_capacity(self.text.len() + 2);
+        spelled.push(b'"');
+        spelled.extend_from_slice(&self.text);
+        spelled.push(b'"');
+        serde_json::from_slice(&spelled).ok()
+    }
+
+    fn first(&self) -> ChatResponse {
+        let mut decoder = StreamDecoder::new(StreamSurface::OpenAiChat);
+        decoder.feed(&self.first);
+        let mut answer = Accumulator::new();
+        while let Some(Ok(event)) = decoder.next_event() {
+            answer.push(event);
+        }
+        answer.finish()
+    }
+
+    fn standing(&self) -> Standing {
+        if self.first.is_empty() {
+            return Standing::Nothing;
+        }
+        if self.has_finished {
+            return Standing::Finished;
+        }
+        match self.text() {
+            Some(text) if !self.has_other => Standing::Text(text),
+            _ => Standing::Other,
+        }
+    }
+}
+
+/// Where a string ends, from its first character: before its closing quotation mark.
+fn end_of_string(spelled: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(next) = memchr2(b'"', b'\\', &spelled[at..]) {
+        if spelled[at + next] == b'"' {
+            return at + next;
+        }
+        at = (at + next + 2).min(spelled.len());
+    }
+    spelled.len()
+}
+
+impl Events {
+    fn feed(&mut self, whole: &[u8]) {
         self.frames += frames::split(whole)
             .filter(|frame| frames::data_of(frame).is_some())
             .count() as u64;
@@ -47,27 +224,7 @@ impl Progress {
         }
     }
 
-    /// An event whose frames the client is sent.
-    pub(super) fn push(&mut self, event: &ChatEvent) {
-        self.frames += 1;
-        self.answer.push(event.clone());
-    }
-
-    /// Frames that went out.
-    pub(super) fn frames(&self) -> u64 {
-        self.frames
-    }
-
-    pub(super) fn answer(&self) -> &ChatResponse {
-        self.answer.response()
-    }
-
-    /// Whether every answer has said why it ends.
-    pub(super) fn is_finished(&self) -> bool {
-        self.standing() == Standing::Finished
-    }
-
-    pub(super) fn standing(&self) -> Standing {
+    fn standing(&self) -> Standing {
         let answer = self.answer.response();
         if self.frames == 0 {
             return Standing::Nothing;
@@ -83,11 +240,8 @@ impl Progress {
                 Standing::Other
             };
         };
-        if answer
-            .choices
-            .iter()
-            .all(|choice| choice.finish_reason.is_some())
-        {
+        let mut choices = answer.choices.iter();
+        if choices.all(|choice| choice.finish_reason.is_some()) {
             return Standing::Finished;
         }
         match &choice.message.content {
@@ -98,18 +252,62 @@ impl Progress {
             _ => Standing::Other,
         }
     }
+}
 
-    /// Who the answer is, for the frames that are still to come.
-    pub(super) fn identity(&self, otherwise: Identity) -> Identity {
-        let answer = self.answer.response();
-        let mut identity = otherwise;
-        if let Some(id) = answer.id.as_ref().or(answer.request_id.as_ref()) {
-            identity.id.clone_from(id);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(delta: &str) -> String {
+        format!(
+            "data: {{\"id\":\"chatcmpl-7\",\"model\":\"m\",\"created\":5,\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":null}}]}}\n\n"
+        )
+    }
+
+    fn plain() -> Progress {
+        Progress::of_frames(StreamSurface::OpenAiChat, false, true)
+    }
+
+    #[test]
+    fn the_text_is_known_however_it_is_spelled() {
+        let mut progress = plain();
+        assert_eq!(progress.standing(), Standing::Nothing);
+        for delta in [
+            r#"{"role":"assistant","content":""}"#,
+            r#"{"content":"你\n\"content\":\"x\\"}"#,
+            // Half a character in each chunk.
+            r#"{"content":"\ud83d"}"#,
+            r#"{"content":"\ude00!","reasoning_content":""}"#,
+        ] {
+            progress.feed(chunk(delta).as_bytes());
         }
-        if let Some(model) = &answer.model {
-            identity.model.clone_from(model);
+        let text = "你\n\"content\":\"x\\😀!";
+        assert_eq!(progress.standing(), Standing::Text(text.to_owned()));
+        let identity = progress.identity(Identity::default());
+        assert_eq!((identity.id.as_str(), identity.created), ("chatcmpl-7", 5));
+    }
+
+    #[test]
+    fn what_is_no_text_cannot_be_gone_on_from() {
+        for delta in [
+            r#"{"reasoning_content":"想"}"#,
+            r#"{"tool_calls":[{"index":0}]}"#,
+        ] {
+            let mut progress = plain();
+            progress.feed(chunk(delta).as_bytes());
+            assert_eq!(progress.standing(), Standing::Other, "{delta}");
         }
-        identity.created = answer.created.unwrap_or(identity.created);
-        identity
+        let mut several = Progress::of_frames(StreamSurface::OpenAiChat, false, false);
+        several.feed(chunk(r#"{"content":"a"}"#).as_bytes());
+        assert_eq!(several.standing(), Standing::Other);
+    }
+
+    #[test]
+    fn a_reason_to_end_is_seen() {
+        let mut progress = plain();
+        let end = chunk(r#"{"content":"a"}"#)
+            .replace("\"finish_reason\":null", "\"finish_reason\":\"length\"");
+        progress.feed(end.as_bytes());
+        assert_eq!(progress.standing(), Standing::Finished);
     }
 }

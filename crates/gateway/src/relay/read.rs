@@ -25,6 +25,8 @@ pub(crate) struct Demand {
     pub(crate) model_span: Option<Range<usize>>,
     /// What an OpenAI request says of its stream's usage.
     pub(crate) usage: UsageSwitch,
+    /// One text is asked for, without figures about its tokens.
+    pub(crate) is_plain: bool,
     /// Whether a native stream shall bring increments; `None` leaves it to the model.
     pub(crate) incremental: Option<bool>,
 }
@@ -67,6 +69,10 @@ struct OpenAiMembers<'a> {
     max_output_tokens: Option<&'a RawValue>,
     #[serde(borrow, default)]
     stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    n: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +127,11 @@ pub(crate) fn read(surface: &Surface, headers: &HeaderMap, body: &[u8]) -> Resul
             .or(members.max_tokens);
         // Whether it is a number is for upstream to say.
         demand.max_output = most.and_then(|value| value.get().parse().ok());
+        let says = |value: Option<&RawValue>, words: [&str; 2]| {
+            value.is_none_or(|value| words.contains(&value.get()))
+        };
+        demand.is_plain =
+            says(members.n, ["1", "null"]) && says(members.logprobs, ["false", "null"]);
         demand.stream = members.stream.unwrap_or(false);
         demand.usage = members.stream_options.map_or(UsageSwitch::Absent, usage_of);
         members.model

@@ -59,6 +59,8 @@ pub(super) struct Answering {
     pub(super) model: Box<str>,
     /// The answer is a chat that can go on from where it broke off.
     pub(super) can_continue: bool,
+    /// One text was asked for, without figures about its tokens.
+    pub(super) is_plain: bool,
 }
 
 /// How far a stream that broke off had come.
@@ -137,6 +139,7 @@ impl Shaper<'_> {
             losses: Losses::new(),
             model: self.name.into(),
             can_continue: false,
+            is_plain: self.call.demand.is_plain,
         }
     }
 

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bailian_wire::chat::ChatEvent;
 use bailian_wire::error::{ApiError, ErrorClass};
 use bailian_wire::stream::keep_alive;
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub(super) struct StreamBody {
     writer: Writer,
     answering: Answering,
     /// What the client has, kept while that may be of use.
-    progress: Option<Box<Progress>>,
+    progress: Option<Progress>,
     resume: Option<Box<Resume>>,
     silence: Silence,
     told_at: std::time::Instant,
@@ -83,9 +84,14 @@ impl StreamBody {
         } else {
             Writer::relay(&answering, &repairs)
         };
-        let progress = resume
-            .is_some()
-            .then(|| Box::new(Progress::new(answering.to, answering.cumulative_to)));
+        let progress = resume.is_some().then(|| {
+            let (to, cumulative) = (answering.to, answering.cumulative_to);
+            if answering.translate {
+                Progress::of_events(to, cumulative)
+            } else {
+                Progress::of_frames(to, cumulative, answering.is_plain)
+            }
+        });
         Self {
             state: State::Open(upstream),
             writer,
@@ -164,7 +170,7 @@ impl StreamBody {
         let standing = self
             .progress
             .as_ref()
-            .map_or(Standing::Other, |progress| progress.standing());
+            .map_or(Standing::Other, Progress::standing);
         if standing == Standing::Finished {
             return self.complete();
         }
@@ -211,7 +217,7 @@ impl StreamBody {
             Writer::Relay(relay) if relay.has_ended() => Bytes::new(),
             Writer::Relay(_) => {
                 let identity = progress.identity(identity_of(&self.answering, record));
-                let text = progress.answer().text();
+                let text = progress.text();
                 let mut closing = Translator::continued(
                     &self.answering,
                     identity,
@@ -283,6 +289,33 @@ impl StreamBody {
         })
     }
 
+    /// The rest of an answer is written anew: what the client has so far is known as events, too.
+    fn follow_events(&mut self, translated: bool) {
+        let Some(Progress::Chunks(_)) = &self.progress else {
+            return;
+        };
+        let Some(progress) = self.progress.take() else {
+            return;
+        };
+        if progress.frames() == 0 && !translated {
+            self.progress = Some(progress);
+            return;
+        }
+        let mut events = Progress::of_events(self.answering.to, self.answering.cumulative_to);
+        if progress.frames() > 0 {
+            let identity = progress.identity(bailian_wire::translate::Identity::default());
+            events.push(&ChatEvent::Started {
+                id: Some(identity.id),
+                request_id: None,
+                model: Some(identity.model),
+                created: Some(identity.created),
+            });
+            let text = progress.text();
+            events.push(&ChatEvent::TextDelta { choice: 0, text });
+        }
+        self.progress = Some(events);
+    }
+
     /// The rest is on its way, or will not come.
     fn poll_resuming(&mut self, cx: &mut Context<'_>) -> Polled {
         let State::Resuming(resuming) = &mut self.state else {
@@ -302,7 +335,7 @@ impl StreamBody {
                 self.writer = match progress {
                     Some(progress) if progress.frames() > 0 => {
                         let identity = progress.identity(otherwise);
-                        let text = progress.answer().text();
+                        let text = progress.text();
                         let frames = progress.frames();
                         let translator =
                             Translator::continued(&answering, identity, frames, &text, prior);
@@ -313,7 +346,7 @@ impl StreamBody {
                     }
                     _ => Writer::relay(&answering, &record.repairs()),
                 };
-                // Usage goes to the client as it asked for at first.
+                self.follow_events(answering.translate);
                 self.answering = answering;
                 self.record = Some(record);
                 self.resume = resume;
@@ -355,12 +388,12 @@ impl Body for StreamBody {
                         continue;
                     };
                     this.silence.touch();
-                    this.writer.feed(piece, this.progress.as_deref_mut())
+                    this.writer.feed(piece, this.progress.as_mut())
                 }
                 Poll::Ready(Some(Err(error))) => Step::Lost(error),
-                Poll::Ready(None) => this.writer.finish(this.progress.as_deref_mut()),
+                Poll::Ready(None) => this.writer.finish(this.progress.as_mut()),
                 Poll::Pending => {
-                    if let Some(step) = this.writer.flush(this.progress.as_deref_mut())
+                    if let Some(step) = this.writer.flush(this.progress.as_mut())
                         && let Some(polled) = this.take(step, cx)
                     {
                         return polled;

@@ -1,5 +1,7 @@
 //! What is written of what upstream sends: its own frames, or a translation.
 
+use std::sync::LazyLock;
+
 use bailian_wire::error::{ApiError, parse_error_event};
 use bailian_wire::stream::StreamSurface;
 use bytes::{Bytes, BytesMut};
@@ -169,7 +171,7 @@ impl Relay {
         let has_report = self.tap.feed(&whole);
         self.has_ended |= ends(self.surface, &whole);
         let mends = (has_report && self.hide_usage)
-            || (self.tool_calls.is_some() && memmem::find(&whole, b"\"tool_calls\":[").is_some())
+            || (self.tool_calls.is_some() && CALLS.find(&whole).is_some())
             || may_tell_an_error(&whole);
         if mends {
             return self.mend(&whole, progress);
@@ -314,7 +316,7 @@ fn ends(surface: StreamSurface, whole: &[u8]) -> bool {
         .get(whole.len().saturating_sub(200)..)
         .unwrap_or(whole);
     match surface {
-        StreamSurface::OpenAiChat => memmem::find(tail, b"[DONE]").is_some(),
+        StreamSurface::OpenAiChat => DONE.find(tail).is_some(),
         StreamSurface::Anthropic => memmem::find(tail, b"\"message_stop\"").is_some(),
         StreamSurface::Responses => ["completed", "incomplete", "failed"].iter().any(|end| {
             memmem::find(whole, format!("event:response.{end}").as_bytes()).is_some()
@@ -324,12 +326,18 @@ fn ends(surface: StreamSurface, whole: &[u8]) -> bool {
     }
 }
 
-/// Whether frames hold words that only errors have. Inside a text the quotation marks would be
-/// escaped.
+/// Words of frames that are looked at closely; made once, since each frame is searched for them.
+static ERROR: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"error"));
+static CODE: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"code\":"));
+static CALLS: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"tool_calls\":["));
+static DONE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"[DONE]"));
+
+/// Whether frames hold words that errors have. A text may say them, too: then its frame is looked
+/// at for nothing.
 fn may_tell_an_error(whole: &[u8]) -> bool {
-    memmem::find(whole, b"\"error\":").is_some()
-        || memmem::find(whole, b"\"code\":").is_some()
-        || memmem::find(whole, b":error").is_some()
+    ERROR.find(whole).is_some() || CODE.find(whole).is_some()
 }
 
 /// The error that a frame tells.

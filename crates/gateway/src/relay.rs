@@ -13,6 +13,7 @@ mod plain;
 mod progress;
 mod read;
 mod resume;
+mod scan;
 mod shape;
 mod stream;
 mod tap;
@@ -25,6 +26,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 
 use self::exchange::Exchange;
 use self::headers::total_bytes;
@@ -59,12 +61,14 @@ where
     let prepared = Box::pin(prepare(&worker, &surface, &head, body, &mut record)).await;
     let (mut response, queued) = match prepared {
         Ok((bytes, demand)) => {
-            let call = Call {
+            let call = Box::new(Call {
                 surface,
-                head,
+                method: head.method,
+                query: head.uri.query().map(Box::from),
+                headers: headers::needed(&head.headers, &worker.state.accounts),
                 bytes,
                 demand,
-            };
+            });
             match call.surface {
                 Surface::Embeddings => Box::pin(embed(worker, call, record)).await,
                 _ => Exchange::new(worker, call, record).respond().await,
@@ -78,7 +82,7 @@ where
 }
 
 /// Embeddings, in several requests if need be.
-async fn embed(worker: Worker, call: Call, record: Record) -> (Response, Duration) {
+async fn embed(worker: Worker, call: Box<Call>, record: Record) -> (Response, Duration) {
     match embeddings::too_many(&worker, &call) {
         Some((body, batch)) => {
             let response = embeddings::serve(worker, call, body, batch, record).await;
@@ -88,10 +92,13 @@ async fn embed(worker: Worker, call: Call, record: Record) -> (Response, Duratio
     }
 }
 
-/// A request as its caller sent it.
+/// A request as its caller sent it, as far as it is needed again. A stream keeps it to its end.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) surface: Surface,
-    pub(crate) head: Parts,
+    pub(crate) method: Method,
+    pub(crate) query: Option<Box<str>>,
+    pub(crate) headers: HeaderMap,
     pub(crate) bytes: Bytes,
     pub(crate) demand: Demand,
 }
@@ -127,7 +134,7 @@ where
         return Err(Refusal::headers_too_large(state.limits.max_header_bytes));
     }
     let bytes = body::receive(&head.headers, body, &state.limits, &state.timeouts).await?;
-    let demand = if head.method == http::Method::POST {
+    let demand = if head.method == Method::POST {
         read::read(surface, &head.headers, &bytes)?
     } else {
         read::without_body(surface)
@@ -139,7 +146,7 @@ where
 /// Estimates what a request of Anthropic's dialect has as input.
 pub(crate) async fn count_tokens<B>(
     worker: &Worker,
-    headers: &http::HeaderMap,
+    headers: &HeaderMap,
     body: B,
 ) -> Result<u64, Refusal>
 where

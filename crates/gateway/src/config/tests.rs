@@ -169,11 +169,30 @@ fn debug_output_of_a_configuration_shows_no_secret() {
     );
 }
 
+/// The book's example that has such a line.
+fn example_with(line: &str) -> &'static str {
+    let book = include_str!("../../../../docs/gateway.md");
+    let mut examples = book.split("```toml").skip(1);
+    let example = examples.find(|example| example.contains(line)).unwrap();
+    example.split("```").next().unwrap()
+}
+
+#[test]
+fn the_books_routes_are_read_as_they_stand_there() {
+    let keys = [("KEY_BEIJING", "sk-1"), ("KEY_SINGAPORE", "sk-2")];
+    let text = format!(
+        "{}\n[[keys]]\nname = \"web\"\nkey = \"web-key-0001\"",
+        example_with("[[routes]]")
+    );
+    let config = Config::parse(&text, "book", &environment(&keys)).unwrap();
+    assert_eq!(config.accounts.len(), 3);
+    let route = &config.routes[0];
+    assert_eq!((route.targets.len(), route.fallbacks.len()), (2, 1));
+}
+
 #[test]
 fn the_books_limits_are_read_as_they_stand_there() {
-    let book = include_str!("../../../../docs/gateway.md");
-    let example = book.split("```toml").nth(1).unwrap();
-    let example = example.split("```").next().unwrap();
+    let example = example_with("[[accounts.limits]]");
     let text = GOOD.replacen("[[keys]]", &format!("{example}\n[[keys]]"), 1);
     let config = parse(&text).unwrap();
     let rule = &config.accounts[0].limits[0];

@@ -56,7 +56,7 @@ pub(super) fn too_many(worker: &Worker, call: &Call) -> Option<(Value, usize)> {
 /// Serves such a call.
 pub(super) async fn serve(
     worker: Worker,
-    call: Call,
+    call: Box<Call>,
     mut body: Value,
     batch: usize,
     mut record: Record,
@@ -68,15 +68,9 @@ pub(super) async fn serve(
     let mut joined = Joined::default();
     for part in texts.chunks(batch) {
         body["input"] = part.to_vec().into();
-        let part = Call {
-            surface: call.surface.clone(),
-            head: call.head.clone(),
-            bytes: Bytes::from(body.to_string()),
-            demand: super::Demand {
-                model_span: None,
-                ..call.demand.clone()
-            },
-        };
+        let mut part = call.clone();
+        part.bytes = Bytes::from(body.to_string());
+        part.demand.model_span = None;
         let exchange = Exchange::new(worker.clone(), part, record);
         let (back, result) = exchange.rest(0).await;
         record = back;

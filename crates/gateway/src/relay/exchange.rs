@@ -36,7 +36,7 @@ const PREFIX_BYTES: usize = 2 * 1024;
 /// One request that may be sent, with everything that it needs.
 pub(super) struct Exchange {
     worker: Worker,
-    call: Call,
+    call: Box<Call>,
     plan: Plan,
     /// The target that is tried.
     at: usize,
@@ -67,7 +67,7 @@ enum Tried {
 }
 
 impl Exchange {
-    pub(super) fn new(worker: Worker, call: Call, record: Record) -> Self {
+    pub(super) fn new(worker: Worker, call: Box<Call>, record: Record) -> Self {
         let routes = &worker.state.routes;
         let prefix = (call.bytes.len() >= STICKY_BYTES && worker.state.accounts.len() > 1)
             .then(|| call.bytes.get(..PREFIX_BYTES))
@@ -322,7 +322,7 @@ impl Exchange {
         let model = target.model.as_deref().unwrap_or(&self.call.demand.model);
         let pacing = &self.worker.state.pacing;
         let lane = pacing.lane(target.account, model)?;
-        let (headers, bytes) = (&self.call.head.headers, &self.call.bytes);
+        let (headers, bytes) = (&self.call.headers, &self.call.bytes);
         let demand = pacing.demand(&lane, owner, headers, bytes, self.call.demand.max_output);
         Some(lane.acquire(demand))
     }
@@ -407,16 +407,16 @@ impl Exchange {
     ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
         let account = &self.worker.state.accounts[target.account];
         let endpoint = account.endpoint(outgoing.root);
-        let from = &self.call.head;
+        let call = &self.call;
         let mut request = http::Request::new(outgoing.bytes.clone());
-        *request.method_mut() = from.method.clone();
+        *request.method_mut() = call.method.clone();
         // A path that cannot be sent was not routed, so the root is never asked for.
         *request.uri_mut() = endpoint
-            .below(&outgoing.path, from.uri.query())
+            .below(&outgoing.path, call.query.as_deref())
             .unwrap_or_default();
         let event_stream = outgoing.event_stream;
         *request.headers_mut() =
-            headers::to_upstream(&from.headers, account, endpoint, event_stream);
+            headers::to_upstream(&call.headers, account, endpoint, event_stream);
         let sent = self.worker.upstream.send(&endpoint.origin, request).await;
         sent.inspect_err(|error| {
             tracing::warn!(

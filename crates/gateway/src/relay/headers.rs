@@ -12,6 +12,9 @@ use bailian_wire::translate::Losses;
 use crate::account::{Account, Endpoint};
 use crate::record::RequestId;
 
+/// What the names of the gateway's own headers begin with.
+const OWN: &str = "x-bailian-";
+
 /// The gateway's own id of a request, on every answer.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -98,6 +101,20 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme
         .eq_ignore_ascii_case(b"bearer ")
         .then(|| key.trim_ascii())
+}
+
+/// The caller's header lines that matter after the request was read: those that may go upstream,
+/// and those for the gateway itself.
+pub(super) fn needed(from: &HeaderMap, accounts: &[Account]) -> HeaderMap {
+    let is_needed = |name: &HeaderName| {
+        TO_UPSTREAM.contains(&name.as_str())
+            || name.as_str().starts_with(OWN)
+            || accounts.iter().any(|account| account.forwards(name))
+    };
+    let lines = from.iter().filter(|(name, _)| is_needed(name));
+    lines
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// The header lines of the upstream request. Those of the service's own are for the service only.

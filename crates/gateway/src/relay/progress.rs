@@ -1,13 +1,11 @@
 //! What the client of a stream has by now: enough to go on from there with another request.
 
-use std::sync::LazyLock;
-
 use bailian_wire::chat::{ChatEvent, ChatResponse, Content};
 use bailian_wire::stream::{Accumulator, StreamDecoder, StreamSurface};
 use bailian_wire::translate::Identity;
-use memchr::{memchr2, memmem};
 
 use super::frames;
+use super::scan::{Marks, Said, scan};
 
 /// Follows the frames that go to the client.
 #[derive(Debug)]
@@ -71,14 +69,6 @@ impl Progress {
         }))
     }
 
-    /// Whole frames that the client is sent as they are.
-    pub(super) fn feed(&mut self, whole: &[u8]) {
-        match self {
-            Self::Chunks(chunks) => chunks.feed(whole),
-            Self::Events(events) => events.feed(whole),
-        }
-    }
-
     /// An event whose frames the client is sent.
     pub(super) fn push(&mut self, event: &ChatEvent) {
         if let Self::Events(events) = self {
@@ -140,33 +130,21 @@ impl Progress {
     }
 }
 
-/// Before a text, and before a piece of thinking, whose name ends alike.
-static CONTENT: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"content\":\""));
-static FINISH: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"\"finish_reason\":\""));
-static CALLS: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"\"tool_calls\":["));
-
 impl Chunks {
-    fn feed(&mut self, whole: &[u8]) {
+    /// Looks at frames once, for itself and for whoever passes them on.
+    pub(super) fn scan(&mut self, whole: &[u8]) -> Marks {
         if self.first.is_empty()
             && let Some(frame) = frames::split(whole).find(|frame| frames::data_of(frame).is_some())
         {
             self.first.extend_from_slice(frame);
         }
-        for at in CONTENT.find_iter(whole) {
-            let piece = &whole[at + CONTENT.needle().len()..];
-            let spelled = &piece[..end_of_string(piece)];
-            // Inside a string the quotation mark before the name would be escaped.
-            match whole[..at].last() {
-                Some(b'"') => self.text.extend_from_slice(spelled),
-                Some(b'_') => self.has_other |= !spelled.is_empty(),
-                _ => {}
-            }
-        }
-        self.has_other |= CALLS.find(whole).is_some();
-        self.has_finished |= FINISH.find(whole).is_some();
+        let marks = scan(whole, |said| match said {
+            Said::Text(spelled) => self.text.extend_from_slice(spelled),
+            Said::Thinking(spelled) => self.has_other |= !spelled.is_empty(),
+        });
+        self.has_other |= marks.calls;
+        self.has_finished |= marks.finish;
+        marks
     }
 
     fn text(&self) -> Option<String> {
@@ -201,20 +179,8 @@ impl Chunks {
     }
 }
 
-/// Where a string ends, from its first character: before its closing quotation mark.
-fn end_of_string(spelled: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(next) = memchr2(b'"', b'\\', &spelled[at..]) {
-        if spelled[at + next] == b'"' {
-            return at + next;
-        }
-        at = (at + next + 2).min(spelled.len());
-    }
-    spelled.len()
-}
-
 impl Events {
-    fn feed(&mut self, whole: &[u8]) {
+    pub(super) fn feed(&mut self, whole: &[u8]) {
         self.frames += frames::split(whole)
             .filter(|frame| frames::data_of(frame).is_some())
             .count() as u64;
@@ -268,6 +234,13 @@ mod tests {
         Progress::of_frames(StreamSurface::OpenAiChat, false, true)
     }
 
+    fn chunks(progress: &mut Progress) -> &mut Chunks {
+        match progress {
+            Progress::Chunks(chunks) => chunks,
+            Progress::Events(_) => panic!("chunks were expected"),
+        }
+    }
+
     #[test]
     fn the_text_is_known_however_it_is_spelled() {
         let mut progress = plain();
@@ -279,7 +252,7 @@ mod tests {
             r#"{"content":"\ud83d"}"#,
             r#"{"content":"\ude00!","reasoning_content":""}"#,
         ] {
-            progress.feed(chunk(delta).as_bytes());
+            chunks(&mut progress).scan(chunk(delta).as_bytes());
         }
         let text = "你\n\"content\":\"x\\😀!";
         assert_eq!(progress.standing(), Standing::Text(text.to_owned()));
@@ -294,11 +267,11 @@ mod tests {
             r#"{"tool_calls":[{"index":0}]}"#,
         ] {
             let mut progress = plain();
-            progress.feed(chunk(delta).as_bytes());
+            chunks(&mut progress).scan(chunk(delta).as_bytes());
             assert_eq!(progress.standing(), Standing::Other, "{delta}");
         }
         let mut several = Progress::of_frames(StreamSurface::OpenAiChat, false, false);
-        several.feed(chunk(r#"{"content":"a"}"#).as_bytes());
+        chunks(&mut several).scan(chunk(r#"{"content":"a"}"#).as_bytes());
         assert_eq!(several.standing(), Standing::Other);
     }
 
@@ -307,7 +280,7 @@ mod tests {
         let mut progress = plain();
         let end = chunk(r#"{"content":"a"}"#)
             .replace("\"finish_reason\":null", "\"finish_reason\":\"length\"");
-        progress.feed(end.as_bytes());
+        chunks(&mut progress).scan(end.as_bytes());
         assert_eq!(progress.standing(), Standing::Finished);
     }
 }

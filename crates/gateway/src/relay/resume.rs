@@ -17,7 +17,7 @@ const MOST_RESUMES: u8 = 3;
 /// What is needed to ask once more.
 pub(super) struct Resume {
     pub(super) worker: Worker,
-    pub(super) call: Call,
+    pub(super) call: Box<Call>,
     pub(super) plan: Plan,
     /// The target that broke off.
     pub(super) at: usize,
@@ -31,7 +31,7 @@ pub(super) type Resumed = (Record, Result<Answered, Refusal>);
 pub(super) type Resuming = Pin<Box<dyn Future<Output = Resumed> + Send>>;
 
 impl Resume {
-    pub(super) fn new(worker: Worker, call: Call, plan: Plan, at: usize) -> Self {
+    pub(super) fn new(worker: Worker, call: Box<Call>, plan: Plan, at: usize) -> Self {
         Self {
             worker,
             call,

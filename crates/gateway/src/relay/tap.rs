@@ -15,15 +15,11 @@ pub(super) struct EventTap {
 }
 
 impl EventTap {
-    /// Looks at the next frames, which are whole. Says whether they report usage.
-    pub(super) fn feed(&mut self, frames: &[u8]) -> bool {
-        let Some(report) = last_report(frames) else {
-            return false;
-        };
+    /// Keeps a report, which begins with its object.
+    pub(super) fn note(&mut self, report: &[u8]) {
         let end = memchr(b'\n', report).unwrap_or(report.len());
         self.report.clear();
         self.report.extend_from_slice(&report[..end]);
-        true
     }
 
     /// Whether the stream has said anything of its usage.

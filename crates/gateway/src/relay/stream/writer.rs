@@ -1,7 +1,5 @@
 //! What is written of what upstream sends: its own frames, or a translation.
 
-use std::sync::LazyLock;
-
 use bailian_wire::error::{ApiError, parse_error_event};
 use bailian_wire::stream::StreamSurface;
 use bytes::{Bytes, BytesMut};
@@ -11,6 +9,7 @@ use serde_json::Value;
 use super::super::frames::{self, FrameCutter};
 use super::super::mend::{self, ToolCalls};
 use super::super::progress::Progress;
+use super::super::scan::{Marks, scan};
 use super::super::shape::Answering;
 use super::super::tap::EventTap;
 use super::super::translate::{Flow, Translator, dialect_of};
@@ -168,16 +167,23 @@ impl Relay {
         if whole.is_empty() {
             return Step::Frames(whole);
         }
-        let has_report = self.tap.feed(&whole);
-        self.has_ended |= ends(self.surface, &whole);
-        let mends = (has_report && self.hide_usage)
-            || (self.tool_calls.is_some() && CALLS.find(&whole).is_some())
-            || may_tell_an_error(&whole);
+        let mut progress = progress;
+        let marks = match &mut progress {
+            Some(Progress::Chunks(chunks)) => chunks.scan(&whole),
+            _ => scan(&whole, |_| {}),
+        };
+        if let Some(report) = marks.report.and_then(|at| whole.get(at..)) {
+            self.tap.note(report);
+        }
+        self.has_ended |= ends(self.surface, &whole, marks);
+        let mends = (marks.report.is_some() && self.hide_usage)
+            || (self.tool_calls.is_some() && marks.calls)
+            || marks.maybe_error;
         if mends {
             return self.mend(&whole, progress);
         }
-        if let Some(progress) = progress {
-            progress.feed(&whole);
+        if let Some(Progress::Events(events)) = progress {
+            events.feed(&whole);
         }
         Step::Frames(whole)
     }
@@ -193,8 +199,8 @@ impl Relay {
                 continue;
             };
             if let Some(error) = error_of(frame, data, &value) {
-                if let Some(progress) = progress.as_deref_mut() {
-                    progress.feed(&out);
+                if let Some(Progress::Events(events)) = progress.as_deref_mut() {
+                    events.feed(&out);
                 }
                 return self.fail(frame, value, error, out, progress.is_some());
             }
@@ -212,8 +218,9 @@ impl Relay {
             }
         }
         let out = out.freeze();
-        if let Some(progress) = progress {
-            progress.feed(&out);
+        // Chunks were looked at before they were mended: their text is the same.
+        if let Some(Progress::Events(events)) = progress {
+            events.feed(&out);
         }
         Step::Frames(out)
     }
@@ -311,33 +318,16 @@ impl Relay {
 }
 
 /// Whether whole frames hold the one that ends a stream of this kind.
-fn ends(surface: StreamSurface, whole: &[u8]) -> bool {
-    let tail = whole
-        .get(whole.len().saturating_sub(200)..)
-        .unwrap_or(whole);
+fn ends(surface: StreamSurface, whole: &[u8], marks: Marks) -> bool {
     match surface {
-        StreamSurface::OpenAiChat => DONE.find(tail).is_some(),
-        StreamSurface::Anthropic => memmem::find(tail, b"\"message_stop\"").is_some(),
-        StreamSurface::Responses => ["completed", "incomplete", "failed"].iter().any(|end| {
-            memmem::find(whole, format!("event:response.{end}").as_bytes()).is_some()
-                || memmem::find(whole, format!("event: response.{end}").as_bytes()).is_some()
-        }),
-        _ => memmem::find(whole, b"\"finish_reason\":\"stop\"").is_some(),
+        StreamSurface::OpenAiChat => marks.done,
+        StreamSurface::Anthropic => memmem::find(whole, b"\"message_stop\"").is_some(),
+        StreamSurface::Responses => ["completed", "incomplete", "failed"]
+            .iter()
+            .any(|end| memmem::find(whole, format!("\"response.{end}\"").as_bytes()).is_some()),
+        // Running native frames say `"null"`, and whether one ends is for its events to say.
+        _ => false,
     }
-}
-
-/// Words of frames that are looked at closely; made once, since each frame is searched for them.
-static ERROR: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"error"));
-static CODE: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"\"code\":"));
-static CALLS: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"\"tool_calls\":["));
-static DONE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"[DONE]"));
-
-/// Whether frames hold words that errors have. A text may say them, too: then its frame is looked
-/// at for nothing.
-fn may_tell_an_error(whole: &[u8]) -> bool {
-    ERROR.find(whole).is_some() || CODE.find(whole).is_some()
 }
 
 /// The error that a frame tells.

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use super::super::frames::FrameCutter;
+use super::super::scan::scan;
 use super::*;
 
 const NATIVE: &str = "id:1\nevent:result\n:HTTP_STATUS/200\n\
@@ -16,7 +17,10 @@ fn tap_in_pieces(stream: &str, size: usize) -> Option<TokenCounts> {
     let mut tap = EventTap::default();
     let mut cutter = FrameCutter::default();
     for piece in stream.as_bytes().chunks(size) {
-        tap.feed(&cutter.push(Bytes::copy_from_slice(piece)));
+        let frames = cutter.push(Bytes::copy_from_slice(piece));
+        if let Some(at) = scan(&frames, |_| {}).report {
+            tap.note(&frames[at..]);
+        }
     }
     tap.usage()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bailian_wire::Dialect;
-use bailian_wire::error::{ApiError, ErrorView, encode_error, parse_error_body};
+use bailian_wire::error::{ApiError, ErrorClass, ErrorView, encode_error, parse_error_body};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -96,10 +96,12 @@ async fn relay_error(
     headers.insert(ERROR_SOURCE, HeaderValue::from_static("upstream"));
     let is_renamed = record.dialect == Dialect::OpenAi
         && record.repairs().quota_code
-        && memchr::memmem::find(&bytes, b"insufficient_quota").is_some();
+        && memchr::memmem::find(&bytes, b"insufficient_quota").is_some()
+        // Some say the same of an allowance that is used up, which no wait brings back.
+        && parse_error_body(status.as_u16(), &bytes).class() == ErrorClass::RateLimitTokens;
     let bytes = if speaks(record.dialect, &bytes) {
         match serde_json::from_slice(&bytes) {
-            Ok(mut error) if is_renamed && status == StatusCode::TOO_MANY_REQUESTS => {
+            Ok(mut error) if is_renamed => {
                 mend::quota_code(&mut error);
                 Bytes::from(error.to_string())
             }

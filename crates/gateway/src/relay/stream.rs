@@ -44,6 +44,8 @@ pub(super) struct StreamBody {
     /// What the client has, kept while that may be of use.
     progress: Option<Progress>,
     resume: Option<Box<Resume>>,
+    /// What follows once the frames before it have gone out.
+    next: Option<Box<Step>>,
     silence: Silence,
     told_at: std::time::Instant,
     /// `None` while it is with the request for the rest.
@@ -61,7 +63,8 @@ enum State {
 /// Why a stream cannot go on as it is.
 enum Break {
     Lost(UpstreamError),
-    Api(ApiError),
+    /// An error, and the frame that tells it in the client's own words, if upstream wrote one.
+    Api(ApiError, Option<Bytes>),
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, UpstreamError>>>;
@@ -94,6 +97,7 @@ impl StreamBody {
         });
         Self {
             state: State::Open(upstream),
+            next: None,
             writer,
             silence: Silence::new(record.idle_limit(), repairs.keep_alive),
             told_at: record.now(),
@@ -137,6 +141,10 @@ impl StreamBody {
                 self.tell_lane();
                 (!frames.is_empty()).then(|| data(frames))
             }
+            Step::Then(frames, next) => {
+                self.next = Some(next);
+                self.take(Step::Frames(frames), cx)
+            }
             Step::Complete(frames) => {
                 self.end(Outcome::Completed);
                 Some(if frames.is_empty() {
@@ -145,12 +153,7 @@ impl StreamBody {
                     data(frames)
                 })
             }
-            // Its last frame tells the client, in its own words.
-            Step::Failed(frames) => {
-                self.end(Outcome::UpstreamError);
-                Some(data(frames))
-            }
-            Step::Error(error) => Some(self.break_off(Break::Api(error), cx)),
+            Step::Error(error, told) => Some(self.break_off(Break::Api(error, told), cx)),
             Step::Lost(error) => Some(self.break_off(Break::Lost(error), cx)),
         }
     }
@@ -163,7 +166,7 @@ impl StreamBody {
             Break::Lost(error) => {
                 tracing::warn!(request_id, error = %Chain(error), "upstream broke off a stream");
             }
-            Break::Api(error) => {
+            Break::Api(error, _) => {
                 tracing::warn!(request_id, %error, "upstream ended a stream with an error");
             }
         }
@@ -179,9 +182,12 @@ impl StreamBody {
         }
         let (refusal, outcome) = match &why {
             Break::Lost(error) => (Refusal::upstream(error), Outcome::UpstreamLost),
-            Break::Api(error) => (Refusal::of_api(error), Outcome::UpstreamError),
+            Break::Api(error, _) => (Refusal::of_api(error), Outcome::UpstreamError),
         };
         self.end(outcome);
+        if let Break::Api(_, Some(told)) = why {
+            return data(told);
+        }
         if self.writer.is_between_frames() {
             return self.tell(&refusal);
         }
@@ -243,7 +249,7 @@ impl StreamBody {
     fn go_on(&mut self, why: &Break, standing: Standing) -> Option<Polled> {
         let may = match why {
             Break::Lost(_) => true,
-            Break::Api(error) => {
+            Break::Api(error, _) => {
                 error.class().is_throttle()
                     || matches!(
                         error.class(),
@@ -382,6 +388,13 @@ impl Body for StreamBody {
                     ready @ Poll::Ready(_) => return ready,
                 },
             };
+            if let Some(next) = this.next.take() {
+                match this.take(*next, cx) {
+                    Some(Poll::Pending) if matches!(this.state, State::Resuming(_)) => continue,
+                    Some(polled) => return polled,
+                    None => continue,
+                }
+            }
             let step = match upstream.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else {

@@ -94,7 +94,9 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     match chat_surface(request.uri().path()) {
         Some(surface) if request.method() == Method::POST => {
-            Ok(relay::handle(worker, surface, request).await)
+            // hyper keeps room for this future as long as the connection lives, which for a stream
+            // is long after the future has ended: boxed, the room is small.
+            Ok(Box::pin(relay::handle(worker, surface, request)).await)
         }
         // Boxed, so that the future of a chat request is not larger for it.
         _ => Box::pin(router.oneshot(request.map(Body::new))).await,

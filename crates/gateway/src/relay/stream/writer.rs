@@ -1,6 +1,6 @@
 //! What is written of what upstream sends: its own frames, or a translation.
 
-use bailian_wire::error::{ApiError, parse_error_event};
+use bailian_wire::error::{ApiError, ErrorClass, parse_error_event};
 use bailian_wire::stream::StreamSurface;
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
@@ -24,12 +24,23 @@ pub(super) enum Step {
     Frames(Bytes),
     /// The last frames of a complete answer.
     Complete(Bytes),
-    /// The last frames of an answer that ended with an error, which they tell.
-    Failed(Bytes),
-    /// An error that the client has not been told.
-    Error(ApiError),
+    /// An error, and the frame that tells it as the client reads it, where upstream wrote it so.
+    Error(ApiError, Option<Bytes>),
     /// The stream cannot be read on.
     Lost(UpstreamError),
+    /// Frames for the client, and then another step.
+    Then(Bytes, Box<Self>),
+}
+
+impl Step {
+    /// This step, once what came before it has gone out.
+    fn after(self, frames: BytesMut) -> Self {
+        if frames.is_empty() {
+            self
+        } else {
+            Self::Then(frames.freeze(), Box::new(self))
+        }
+    }
 }
 
 /// Writes the client's frames.
@@ -141,11 +152,11 @@ fn step(flow: Flow, out: BytesMut) -> Step {
     match flow {
         Flow::On => Step::Frames(out.freeze()),
         Flow::Complete => Step::Complete(out.freeze()),
-        // What was written before the error in the same piece goes out with the next.
-        Flow::Error(error) => Step::Error(error),
+        Flow::Error(error) => Step::Error(error, None).after(out),
         Flow::Broken(error) => Step::Lost(UpstreamError::Cut {
             source: Box::new(error),
-        }),
+        })
+        .after(out),
     }
 }
 
@@ -202,7 +213,8 @@ impl Relay {
                 if let Some(Progress::Events(events)) = progress.as_deref_mut() {
                     events.feed(&out);
                 }
-                return self.fail(frame, value, error, out, progress.is_some());
+                let told = self.told(frame, &mut value, &error);
+                return Step::Error(error, told).after(out);
             }
             if self.hide_usage && is_usage_chunk(&value) {
                 continue;
@@ -225,43 +237,28 @@ impl Relay {
         Step::Frames(out)
     }
 
-    /// A frame tells an error: in the client's own words it passes, else it is rewritten. One after
-    /// which the answer may go on is left to the stream.
-    fn fail(
-        &self,
-        frame: &[u8],
-        mut value: Value,
-        error: ApiError,
-        mut out: BytesMut,
-        may_go_on: bool,
-    ) -> Step {
-        if may_go_on && out.is_empty() {
-            return Step::Error(error);
-        }
-        let dialect = dialect_of(self.surface);
-        let is_spoken = match dialect {
-            bailian_wire::Dialect::OpenAi => {
+    /// The frame that tells an error, if it does so in the client's own words; `None` for one that
+    /// has to be rewritten.
+    fn told(&self, frame: &[u8], value: &mut Value, error: &ApiError) -> Option<Bytes> {
+        let is_spoken = match self.surface {
+            StreamSurface::OpenAiChat => {
                 value.pointer("/error/message").is_some() && !frame.starts_with(b"id:")
             }
-            bailian_wire::Dialect::Anthropic => value["type"] == "error",
-            bailian_wire::Dialect::Native => {
+            StreamSurface::Native => {
                 value.get("code").is_some() && memmem::find(frame, b"event:error").is_some()
             }
+            _ => value["type"] == "error",
         };
-        if !is_spoken || self.surface == StreamSurface::Responses {
-            if self.surface == StreamSurface::Responses && is_spoken {
-                out.extend_from_slice(frame);
-                return Step::Failed(out.freeze());
-            }
-            let refusal = Refusal::of_api(&error);
-            out.extend_from_slice(self.error_event(&refusal, "").as_bytes());
-        } else if self.quota_code {
-            mend::quota_code(&mut value);
-            bailian_wire::sse::write_data_frame(&mut out, value.to_string().as_bytes());
-        } else {
-            out.extend_from_slice(frame);
+        if !is_spoken {
+            return None;
         }
-        Step::Failed(out.freeze())
+        if !self.quota_code || error.class() != ErrorClass::RateLimitTokens {
+            return Some(Bytes::copy_from_slice(frame));
+        }
+        mend::quota_code(value);
+        let mut mended = BytesMut::new();
+        bailian_wire::sse::write_data_frame(&mut mended, value.to_string().as_bytes());
+        Some(mended.freeze())
     }
 
     /// An error as the event that ends a stream of this kind.
@@ -297,7 +294,6 @@ impl Relay {
                 Step::Frames(frames) if self.is_complete(progress.as_deref()) => {
                     Step::Complete(frames)
                 }
-                Step::Frames(frames) => Step::Frames(frames),
                 other => other,
             };
         }

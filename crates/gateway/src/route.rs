@@ -42,6 +42,17 @@ pub(crate) struct Plan {
     pub(crate) is_sticky: bool,
 }
 
+/// How requests are spread over the targets of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spread<'a> {
+    /// By weight.
+    Evenly,
+    /// The same beginning goes to the same target while it is healthy.
+    Prefix(&'a [u8]),
+    /// What an account has stored is looked for in one after the other, so it is made in the first.
+    InOrder,
+}
+
 /// A set of error classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Classes(u16);
@@ -66,6 +77,10 @@ impl Classes {
                 .iter()
                 .fold(0, |set, class| set | 1 << (*class as u16)),
         )
+    }
+
+    fn and(self, class: ErrorClass) -> Self {
+        Self(self.0 | 1 << (class as u16))
     }
 
     pub(crate) fn contain(self, class: ErrorClass) -> bool {
@@ -158,9 +173,8 @@ impl Routes {
             .filter(|name| !name.ends_with('*'))
     }
 
-    /// The targets of a request for `model`. Requests with the same `prefix` go to the same one
-    /// while it is healthy.
-    pub(crate) fn plan(&self, model: &str, prefix: Option<&[u8]>, now: Instant) -> Plan {
+    /// The targets of a request for `model`.
+    pub(crate) fn plan(&self, model: &str, spread: Spread<'_>, now: Instant) -> Plan {
         let route = self.by_model.iter().find(|route| route.fits(model));
         let (first, fallbacks, falls_back_on) = match route {
             Some(route) => (
@@ -172,7 +186,11 @@ impl Routes {
         };
         let mut targets = Vec::with_capacity(first.len() + fallbacks.len());
         targets.extend_from_slice(first);
-        if first.len() > 1 {
+        let prefix = match spread {
+            Spread::Prefix(prefix) => Some(prefix),
+            Spread::Evenly | Spread::InOrder => None,
+        };
+        if first.len() > 1 && spread != Spread::InOrder {
             shuffle(&mut targets, prefix);
         }
         targets.extend_from_slice(fallbacks);
@@ -186,8 +204,11 @@ impl Routes {
         Plan {
             targets,
             group: first.len(),
-            falls_back_on,
-            is_sticky: prefix.is_some(),
+            falls_back_on: match spread {
+                Spread::InOrder => falls_back_on.and(ErrorClass::NotFound),
+                _ => falls_back_on,
+            },
+            is_sticky: spread != Spread::Evenly,
         }
     }
 

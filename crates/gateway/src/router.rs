@@ -14,7 +14,7 @@ use crate::admin;
 use crate::errors::Refusal;
 use crate::record::RequestId;
 use crate::relay;
-use crate::surface::{NATIVE_MULTIMODAL, NATIVE_TEXT, Root, Surface};
+use crate::surface::{NATIVE_MULTIMODAL, NATIVE_TEXT, Root, STORED, Surface};
 use crate::worker::Worker;
 
 /// The roots under which OpenAI's protocol is served: the short one and the service's own.
@@ -197,7 +197,7 @@ async fn stored(Shared(worker): Shared<Worker>, request: Request) -> Response {
     let surface = Surface::Other {
         root: Root::OpenAi,
         path: below.into(),
-        model: Some("stored-responses".into()),
+        model: Some(STORED.into()),
     };
     relay::handle(worker, surface, request).await
 }

@@ -37,6 +37,9 @@ pub(crate) enum Surface {
     },
 }
 
+/// What stands for a model in calls for what an account has stored.
+pub(crate) const STORED: &str = "stored-responses";
+
 /// Native chat, below the root.
 pub(crate) const NATIVE_TEXT: &str = "/services/aigc/text-generation/generation";
 pub(crate) const NATIVE_MULTIMODAL: &str = "/services/aigc/multimodal-generation/generation";
@@ -63,6 +66,15 @@ impl Surface {
                 // The flat rerank call answers errors in the native shape (compat.md §3.4).
                 Root::Native | Root::Rerank => Dialect::Native,
             },
+        }
+    }
+
+    /// Whether it is about something that the account keeps between calls.
+    pub(crate) fn is_stateful(&self) -> bool {
+        match self {
+            Self::Responses => true,
+            Self::Other { model, .. } => model.as_deref() == Some(STORED),
+            _ => false,
         }
     }
 

@@ -585,3 +585,77 @@ async fn more_texts_than_a_model_embeds_at_once_come_back_in_one_answer() {
         (400, true)
     );
 }
+
+#[tokio::test]
+async fn responses_conversations_completions_and_applications_are_passed_on() {
+    let pair = Pair::new().await;
+    let body = json!({ "model": "qwen-plus", "input": "你好" });
+    let (status, _, first) =
+        read_json(pair.send(post("/v1/responses", body.to_string())).await).await;
+    assert_eq!(
+        (status.as_u16(), &first["object"]),
+        (200, &"response".into()),
+        "{first}"
+    );
+    let id = first["id"].as_str().unwrap();
+    let (status, _, again) = read_json(pair.send(get(&format!("/v1/responses/{id}"))).await).await;
+    assert_eq!((status.as_u16(), &again), (200, &first));
+    let (status, _, _) = read(
+        pair.send(get(&format!(
+            "/compatible-mode/v1/responses/{id}/input_items"
+        )))
+        .await,
+    )
+    .await;
+    assert_eq!(status, 200);
+    let (status, _, error) = read_json(pair.send(get("/v1/responses/resp_none")).await).await;
+    assert_eq!(
+        (status.as_u16(), error["error"]["message"].is_string()),
+        (404, true)
+    );
+    let streamed = json!({ "model": "qwen-plus", "input": "你好", "stream": true });
+    let (_, _, text) = read(pair.send(post("/v1/responses", streamed.to_string())).await).await;
+    let answer = decode_stream(StreamSurface::Responses, &text);
+    assert_eq!(
+        answer.text(),
+        first["output"][0]["content"][0]["text"].as_str().unwrap()
+    );
+    let (status, _, made) = read_json(pair.send(post("/v1/conversations", "{}")).await).await;
+    assert_eq!(
+        (status.as_u16(), &made["object"]),
+        (200, &"conversation".into()),
+        "{made}"
+    );
+    let path = format!("/v1/conversations/{}/items", made["id"].as_str().unwrap());
+    assert_eq!(pair.send(get(&path)).await.status(), 200);
+    let code = json!({ "model": "qwen-coder-turbo", "prompt": "<|fim_prefix|>a<|fim_suffix|>" });
+    let (status, _, made) =
+        read_json(pair.send(post("/v1/completions", code.to_string())).await).await;
+    assert_eq!(
+        (status.as_u16(), &made["object"]),
+        (200, &"text_completion".into()),
+        "{made}"
+    );
+    let app = json!({ "input": { "prompt": "你好" }, "parameters": {}, "debug": {} });
+    let path = "/api/v1/apps/app-7/completion";
+    let (status, _, said) = read_json(pair.send(post(path, app.to_string())).await).await;
+    assert_eq!(
+        (status.as_u16(), said["output"]["text"].is_string()),
+        (200, true),
+        "{said}"
+    );
+    let streamed = with(post(path, app.to_string()), "x-dashscope-sse", "enable");
+    let (_, _, text) = read(pair.send(streamed).await).await;
+    assert!(
+        text.contains("\"finish_reason\":\"stop\"") && !text.contains("event:error"),
+        "{text}"
+    );
+    for request in [
+        post("/v1/responses", body.to_string()),
+        get("/v1/responses/x"),
+        post("/v1/conversations", "{}"),
+    ] {
+        let unknown = with(request, "authorization", "Bearer sk-nobodys-key");
+        assert_eq!(pair.send(unknown).await.status(), 401);
+    }
+}

@@ -401,3 +401,37 @@ async fn a_long_silence_is_bridged_with_signs_of_life() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_any_account_has_stored_is_found() {
+    let first = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let (second, gateway) = two_accounts(&first.base_url(), "").await;
+    let body = json!({ "model": "qwen-plus", "input": "你好" }).to_string();
+    for simulator in [&first, &second] {
+        let at_upstream = with(
+            post("/compatible-mode/v1/responses", body.clone()),
+            "authorization",
+            "Bearer sk-canary-upstream-0001",
+        );
+        let (_, _, made) = support::read_json(send(simulator.address(), at_upstream).await).await;
+        let id = made["id"].as_str().unwrap();
+        let path = format!("/v1/responses/{id}");
+        let (status, _, found) =
+            support::read_json(send(gateway.address, support::get(&path)).await).await;
+        assert_eq!(
+            (status.as_u16(), &found["id"]),
+            (200, &made["id"]),
+            "{found}"
+        );
+        let next = json!({ "model": "qwen-plus", "input": "然后呢？", "previous_response_id": id });
+        let (status, _, text) =
+            read(send(gateway.address, post("/v1/responses", next.to_string())).await).await;
+        assert_eq!(status, 200, "{text}");
+    }
+    assert_eq!(
+        send(gateway.address, support::get("/v1/responses/none"))
+            .await
+            .status(),
+        404
+    );
+}

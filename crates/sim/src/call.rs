@@ -14,8 +14,33 @@ pub(crate) struct Call {
     pub(crate) model_id: String,
     pub(crate) model: &'static Model,
     pub(crate) messages: Vec<Value>,
+    /// The form of the answer.
+    pub(crate) wrap: Wrap,
     /// Native `parameters`, or all top-level members of the other dialect.
     pub(crate) parameters: Map<String, Value>,
+}
+
+/// The form of an answer, where it is not that of the dialect's chat.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Wrap {
+    #[default]
+    Chat,
+    /// A text completion.
+    Completion,
+    /// An application's answer.
+    Application {
+        session_id: String,
+        /// Documents were asked for.
+        has_sources: bool,
+    },
+    /// A response, with what is kept of it.
+    Response {
+        input: Vec<Value>,
+        /// All turns but the instructions.
+        turns: Vec<Value>,
+        conversation: Option<String>,
+        store: bool,
+    },
 }
 
 impl Call {

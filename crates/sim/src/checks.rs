@@ -6,7 +6,7 @@ mod parameters;
 use bailian_wire::Dialect;
 use serde_json::{Map, Value};
 
-use crate::call::{Call, find_model};
+use crate::call::{Call, Wrap, find_model};
 use crate::config::SimConfig;
 use crate::keys::{Caller, KeyState};
 use crate::rejection::Rejection;
@@ -22,6 +22,8 @@ pub(crate) struct Received {
     /// Asynchronous calls are asked for by header; chat has none.
     pub(crate) asynchronous: bool,
     pub(crate) body: Value,
+    /// The form of the answer.
+    pub(crate) wrap: Wrap,
 }
 
 /// Reads the JSON of a body.
@@ -51,6 +53,7 @@ pub(crate) fn check(
         stream_header,
         asynchronous,
         body,
+        wrap,
     } = received;
     let id = match body.get("model") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
@@ -95,6 +98,7 @@ pub(crate) fn check(
         model_id: id,
         model,
         messages: messages_of(dialect, &body)?,
+        wrap,
         parameters: parameters_of(dialect, &body)?,
     };
     check_path(&call)?;

@@ -4,6 +4,7 @@ mod anthropic;
 mod compat;
 mod native;
 mod steps;
+mod wrapped;
 
 use std::ops::Range;
 
@@ -12,8 +13,9 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
 use self::steps::Steps;
+pub(crate) use self::wrapped::response_object;
 use crate::answer::Answer;
-use crate::call::Call;
+use crate::call::{Call, Wrap};
 use crate::config::CallFragments;
 use crate::rejection::Rejection;
 use crate::tokens::Tokens;
@@ -36,6 +38,9 @@ pub(crate) struct Identity {
 
 /// The answer as one JSON object.
 pub(crate) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+    if let Some(body) = wrapped::whole(call, answer, identity) {
+        return body;
+    }
     match call.dialect {
         Dialect::Native => native::whole(call, answer, identity),
         Dialect::Anthropic => anthropic::whole(call, answer, identity),
@@ -58,6 +63,7 @@ enum Form {
     Native(native::Form),
     Compat(compat::Form),
     Anthropic(anthropic::Form),
+    Wrapped(Box<wrapped::Form>),
 }
 
 impl FrameStream {
@@ -70,6 +76,11 @@ impl FrameStream {
         fragments: CallFragments,
     ) -> Self {
         let (form, extras) = match call.dialect {
+            _ if !matches!(call.wrap, Wrap::Chat) => {
+                let form = wrapped::Form::new(call, identity);
+                let extras = form.extras();
+                (Form::Wrapped(Box::new(form)), extras)
+            }
             Dialect::Native => {
                 let form = native::Form::new(call, &answer, identity);
                 let extras = form.extras();
@@ -104,6 +115,7 @@ impl Iterator for FrameStream {
             Form::Native(form) => form.write(&mut self.out, &self.answer, choice, &step),
             Form::Compat(form) => form.write(&mut self.out, &self.answer, choice, &step),
             Form::Anthropic(form) => form.write(&mut self.out, &self.answer, choice, &step),
+            Form::Wrapped(form) => form.write(&mut self.out, &self.answer, choice, &step),
         }
         Some(StreamFrame {
             bytes: self.out.split().freeze(),

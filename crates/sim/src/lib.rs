@@ -48,6 +48,7 @@ mod schedule;
 mod server;
 mod similarity;
 mod simulator;
+mod stored;
 pub mod throttle;
 mod tokens;
 

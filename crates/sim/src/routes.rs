@@ -7,13 +7,15 @@ mod data;
 mod exchange;
 mod models;
 mod quotas;
+mod stored;
+mod wrapped;
 
 use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use bailian_wire::Dialect;
 use http::{HeaderMap, Method, Uri};
 use uuid::Builder;
@@ -22,8 +24,31 @@ use self::exchange::Exchange;
 use crate::rejection::Rejection;
 use crate::simulator::Simulator;
 
+/// Where responses and conversations are, and where they once were (compat.md §1.1).
+const RESPONSES: [&str; 2] = [
+    "/compatible-mode/v1",
+    "/api/v2/apps/protocols/compatible-mode/v1",
+];
+
 pub(crate) fn router(simulator: Simulator) -> Router {
-    Router::new()
+    let mut router = Router::new();
+    for root in RESPONSES {
+        router = router
+            .route(&format!("{root}/responses"), post(chat::responses))
+            .route(
+                &format!("{root}/responses/{{*rest}}"),
+                any(stored::response),
+            )
+            .route(
+                &format!("{root}/conversations"),
+                post(stored::new_conversation),
+            )
+            .route(
+                &format!("{root}/conversations/{{*rest}}"),
+                any(stored::conversation),
+            );
+    }
+    router
         .route(
             "/api/v1/services/aigc/text-generation/generation",
             post(chat::native_text),
@@ -33,6 +58,8 @@ pub(crate) fn router(simulator: Simulator) -> Router {
             post(chat::native_multimodal),
         )
         .route("/compatible-mode/v1/chat/completions", post(chat::compat))
+        .route("/compatible-mode/v1/completions", post(chat::completions))
+        .route("/api/v1/apps/{app}/completion", post(chat::application))
         .route("/apps/anthropic/v1/messages", post(chat::anthropic))
         .route(
             "/compatible-mode/v1/embeddings",
@@ -95,7 +122,7 @@ async fn wrong_method(
 }
 
 fn dialect_of(path: &str) -> Dialect {
-    if path.starts_with("/compatible-mode/") {
+    if path.starts_with("/compatible-mode/") || path.starts_with("/api/v2/") {
         Dialect::OpenAi
     } else if path.starts_with("/apps/anthropic/") {
         Dialect::Anthropic

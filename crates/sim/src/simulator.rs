@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::SimConfig;
 use crate::journal::{Journal, JournalEntry};
 use crate::routes::router;
+use crate::stored::Stored;
 use crate::throttle::Throttle;
 
 /// A simulated DashScope. Cheap to clone; clones are the same simulator.
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     matches: Mutex<HashMap<u64, u64>>,
     pub(crate) requests: AtomicU64,
     pub(crate) throttle: Throttle,
+    pub(crate) stored: Stored,
 }
 
 impl Shared {
@@ -60,6 +62,7 @@ impl Simulator {
                 matches: Mutex::default(),
                 requests: AtomicU64::new(0),
                 throttle: Throttle::new(),
+                stored: Stored::default(),
             }),
         }
     }

@@ -13,6 +13,7 @@ use super::{Call, answer, headers, refuse};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
+use crate::route::Spread;
 use crate::usage::TokenCounts;
 use crate::worker::Worker;
 
@@ -40,7 +41,7 @@ pub(super) fn too_many(worker: &Worker, call: &Call) -> Option<(Value, usize)> {
     }
     let plan = state
         .routes
-        .plan(&call.demand.model, None, state.clock.now());
+        .plan(&call.demand.model, Spread::InOrder, state.clock.now());
     let target = plan.targets.first()?;
     if !state.accounts.get(target.account)?.is_service() {
         return None;

@@ -16,7 +16,7 @@ use super::{Call, Chain, answer, headers, refuse};
 use crate::account::Account;
 use crate::errors::Refusal;
 use crate::record::Record;
-use crate::route::{Admission, Plan, Target};
+use crate::route::{Admission, Plan, Spread, Target};
 use crate::surface::Surface;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;
@@ -69,10 +69,13 @@ enum Tried {
 impl Exchange {
     pub(super) fn new(worker: Worker, call: Box<Call>, record: Record) -> Self {
         let routes = &worker.state.routes;
-        let prefix = (call.bytes.len() >= STICKY_BYTES && worker.state.accounts.len() > 1)
-            .then(|| call.bytes.get(..PREFIX_BYTES))
-            .flatten();
-        let plan = routes.plan(&call.demand.model, prefix, worker.state.clock.now());
+        let several = worker.state.accounts.len() > 1;
+        let spread = match call.bytes.get(..PREFIX_BYTES) {
+            _ if call.surface.is_stateful() => Spread::InOrder,
+            Some(prefix) if several && call.bytes.len() >= STICKY_BYTES => Spread::Prefix(prefix),
+            _ => Spread::Evenly,
+        };
+        let plan = routes.plan(&call.demand.model, spread, worker.state.clock.now());
         Self {
             worker,
             call,

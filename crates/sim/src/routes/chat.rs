@@ -4,7 +4,7 @@ mod orders;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use bailian_wire::Dialect;
 use http::HeaderMap;
@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use self::orders::Orders;
 use super::anthropic::chat_body as anthropic_body;
 use super::exchange::Exchange;
+use super::wrapped::{Wanted, remember, unwrap};
 use crate::answer::{Script, answer, input_tokens};
 use crate::call::{Call, message_text};
 use crate::checks::{Received, check, model_name, parse};
@@ -28,28 +29,47 @@ use crate::simulator::Simulator;
 use crate::throttle::Ask;
 
 pub(super) async fn native_text(State(simulator): State<Simulator>, request: Request) -> Response {
-    chat(simulator, Dialect::Native, false, request).await
+    chat(simulator, Dialect::Native, false, Wanted::Chat, request).await
 }
 
 pub(super) async fn native_multimodal(
     State(simulator): State<Simulator>,
     request: Request,
 ) -> Response {
-    chat(simulator, Dialect::Native, true, request).await
+    chat(simulator, Dialect::Native, true, Wanted::Chat, request).await
 }
 
 pub(super) async fn compat(State(simulator): State<Simulator>, request: Request) -> Response {
-    chat(simulator, Dialect::OpenAi, false, request).await
+    chat(simulator, Dialect::OpenAi, false, Wanted::Chat, request).await
 }
 
 pub(super) async fn anthropic(State(simulator): State<Simulator>, request: Request) -> Response {
-    chat(simulator, Dialect::Anthropic, false, request).await
+    chat(simulator, Dialect::Anthropic, false, Wanted::Chat, request).await
+}
+
+pub(super) async fn completions(State(simulator): State<Simulator>, request: Request) -> Response {
+    let wanted = Wanted::Completion;
+    chat(simulator, Dialect::OpenAi, false, wanted, request).await
+}
+
+pub(super) async fn responses(State(simulator): State<Simulator>, request: Request) -> Response {
+    chat(simulator, Dialect::OpenAi, false, Wanted::Response, request).await
+}
+
+pub(super) async fn application(
+    State(simulator): State<Simulator>,
+    Path(app): Path<String>,
+    request: Request,
+) -> Response {
+    let wanted = Wanted::Application(app);
+    chat(simulator, Dialect::Native, false, wanted, request).await
 }
 
 async fn chat(
     simulator: Simulator,
     dialect: Dialect,
     multimodal: bool,
+    wanted: Wanted,
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
@@ -88,12 +108,14 @@ async fn chat(
             Dialect::Anthropic => anthropic_body(&body)?,
             _ => body,
         };
+        let (body, wrap) = unwrap(&wanted, body, &exchange, &caller.account)?;
         let received = Received {
             dialect,
             multimodal,
             stream_header,
             asynchronous: text(&head.headers, "x-dashscope-async") == Some("enable"),
             body,
+            wrap,
         };
         check(&exchange.config, &caller, received)
     });
@@ -113,7 +135,15 @@ async fn chat(
                 None => configured_faults(&exchange, &call, path),
             };
             let script = scripted(&exchange, &call, orders.script);
-            serve(exchange, &call, &script, &orders.speed, faults).await
+            serve(
+                exchange,
+                &caller.account,
+                &call,
+                &script,
+                &orders.speed,
+                faults,
+            )
+            .await
         }
         Err(rejection) if stream_header && is_about_parameters(&rejection) => {
             exchange.refuse_in_stream(&rejection)
@@ -145,6 +175,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 async fn serve(
     exchange: Exchange,
+    account: &str,
     call: &Call,
     script: &Script,
     speed: &Speed,
@@ -182,6 +213,7 @@ async fn serve(
     exchange
         .guard
         .update(|entry| entry.input_tokens = answer.input_tokens);
+    remember(&exchange, account, call, &answer, &identity);
     if call.stream {
         let frames = FrameStream::new(
             call,

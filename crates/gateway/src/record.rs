@@ -66,6 +66,8 @@ pub(crate) struct Record {
     pub(crate) queued: Duration,
     /// How often it was sent.
     pub(crate) attempts: u32,
+    /// Tokens for which an earlier permit of the same request was settled.
+    settled: TokenCounts,
 }
 
 impl Record {
@@ -86,6 +88,7 @@ impl Record {
             permit: None,
             queued: Duration::ZERO,
             attempts: 0,
+            settled: TokenCounts::default(),
             state: Arc::clone(state),
         }
     }
@@ -131,6 +134,13 @@ impl Record {
         }
     }
 
+    /// Settles the part of an answer that was lost; what is reported later counts both parts.
+    pub(crate) fn settle_part(&mut self, part: TokenCounts) {
+        self.release(Usage::new(part.input_tokens, part.output_tokens));
+        self.settled = part;
+        self.usage = None;
+    }
+
     /// Seconds since the Unix epoch.
     pub(crate) fn unix_seconds(&self) -> u64 {
         self.state.clock.unix_millis() / 1000
@@ -166,9 +176,17 @@ impl Drop for Record {
         }
         if let Some(permit) = self.permit.take() {
             match self.usage {
-                Some(usage) => permit.settle(Usage::new(usage.input_tokens, usage.output_tokens)),
-                // An error costs no tokens; what was broken off counts as it was estimated.
-                None if self.outcome == Outcome::UpstreamError => permit.settle(Usage::new(0, 0)),
+                Some(usage) => permit.settle(Usage::new(
+                    usage.input_tokens.saturating_sub(self.settled.input_tokens),
+                    usage
+                        .output_tokens
+                        .saturating_sub(self.settled.output_tokens),
+                )),
+                // An error instead of an answer costs no tokens; what was broken off counts as it
+                // was estimated.
+                None if self.outcome == Outcome::UpstreamError && self.first_byte.is_none() => {
+                    permit.settle(Usage::new(0, 0));
+                }
                 None => permit.settle(Usage::unknown()),
             }
         }

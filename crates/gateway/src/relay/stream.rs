@@ -273,13 +273,12 @@ impl StreamBody {
         };
         let resume = self.resume.take()?;
         let mut record = self.record.take()?;
-        record.usage = None;
         let prior = self.prior(so_far.as_ref(), &resume);
-        record.release(bailian_quota::Usage::new(
-            prior.input_tokens,
-            prior.output_tokens,
-        ));
+        record.settle_part(prior);
         self.writer.note_prior(prior);
+        if matches!(why, Break::Lost(_)) {
+            resume.note_fault(record.now());
+        }
         self.state = State::Resuming(resume.resume(record, so_far));
         Some(Poll::Pending)
     }

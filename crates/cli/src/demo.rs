@@ -100,6 +100,7 @@ curl -sN {gateway}/v1/chat/completions \
 Or point a client at it:
 
 OpenAI:         export OPENAI_BASE_URL={gateway}/v1 OPENAI_API_KEY={key}
+Anthropic:      export ANTHROPIC_BASE_URL={gateway}/anthropic ANTHROPIC_API_KEY={key}
 DashScope 2.x:  export DASHSCOPE_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={key}
 DashScope 1.x:  export DASHSCOPE_HTTP_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={key}
 bailian chat:   DASHSCOPE_BASE_URL={gateway} DASHSCOPE_API_KEY={key} bailian chat

@@ -30,13 +30,14 @@ pub(super) struct PythonClient {
 }
 
 /// The requirement files, one for each environment.
-const PYTHON: [&str; 6] = [
+const PYTHON: [&str; 7] = [
     "dashscope-2.0.2",
     "dashscope-1.24.6",
     "openai-3.54.0",
     "openai-1.109.1",
     "anthropic-2.12.0",
     "anthropic-0.125.0",
+    "langchain-openai-1.7.4",
 ];
 
 /// Names and packages of the Node clients, as `conformance/node/package.json` has them.

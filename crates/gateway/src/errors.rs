@@ -218,6 +218,11 @@ impl Refusal {
         self.status == StatusCode::BAD_GATEWAY || self.status == StatusCode::GATEWAY_TIMEOUT
     }
 
+    /// Whether the model service itself refused.
+    pub(crate) fn is_of_upstream(&self) -> bool {
+        self.is_upstream
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }

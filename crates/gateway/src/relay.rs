@@ -166,7 +166,9 @@ where
 impl Refusal {
     /// Who is to blame, in the words of the metrics.
     fn outcome(&self) -> Outcome {
-        if self.is_upstream_fault() {
+        if self.is_of_upstream() {
+            Outcome::UpstreamError
+        } else if self.is_upstream_fault() {
             Outcome::UpstreamLost
         } else {
             Outcome::Refused

@@ -42,6 +42,15 @@ pub(crate) struct Plan {
     pub(crate) is_sticky: bool,
 }
 
+/// Whether an error speaks against the health of whoever answered with it. A caller's own mistake,
+/// or a limit that was used up, does not.
+pub(crate) fn is_fault(class: ErrorClass) -> bool {
+    matches!(
+        class,
+        ErrorClass::Server | ErrorClass::Unavailable | ErrorClass::Timeout
+    )
+}
+
 /// How requests are spread over the targets of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spread<'a> {

@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, any, get, post};
 use bailian_wire::Dialect;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 
 use crate::admin;
 use crate::errors::Refusal;
@@ -79,8 +79,14 @@ pub(crate) fn router(worker: Worker) -> Router {
             &format!("/api/v1{NATIVE_MULTIMODAL}"),
             served(Surface::NativeMultimodal),
         )
-        .route("/api/v1/services/{*path}", any(native_service))
-        .route("/api/v1/apps/{app}/completion", any(application));
+        .route(
+            "/api/v1/services/{*path}",
+            post(native_service).fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri)),
+        )
+        .route(
+            "/api/v1/apps/{app}/completion",
+            post(application).fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri)),
+        );
     for root in OPENAI {
         let at = |path: &str| format!("{root}{path}");
         let completions = Surface::other(Root::OpenAi, "/completions");
@@ -110,12 +116,18 @@ pub(crate) fn router(worker: Worker) -> Router {
             .route(&at("messages/count_tokens"), post(count_tokens))
             .route(&at("models"), get(anthropic_models));
     }
+    let kept = || {
+        get(stored)
+            .post(stored)
+            .delete(stored)
+            .fallback(|shared, uri: Uri| wrong_method("GET, POST, DELETE", shared, &uri))
+    };
     for root in RESPONSES {
         router = router
             .route(&format!("{root}/responses"), served(Surface::Responses))
-            .route(&format!("{root}/responses/{{*rest}}"), any(stored))
-            .route(&format!("{root}/conversations"), any(stored))
-            .route(&format!("{root}/conversations/{{*rest}}"), any(stored));
+            .route(&format!("{root}/responses/{{*rest}}"), kept())
+            .route(&format!("{root}/conversations"), kept())
+            .route(&format!("{root}/conversations/{{*rest}}"), kept());
     }
     router.fallback(any(unknown_route)).with_state(worker)
 }
@@ -126,13 +138,6 @@ async fn native_service(
     Path(path): Path<String>,
     request: Request,
 ) -> Response {
-    if request.method() != Method::POST {
-        return refuse(
-            &worker,
-            request.uri().path(),
-            &Refusal::method_not_allowed("POST"),
-        );
-    }
     let is_task = request
         .headers()
         .get("x-dashscope-async")
@@ -140,15 +145,8 @@ async fn native_service(
     if is_task {
         return refuse(&worker, request.uri().path(), &Refusal::no_tasks());
     }
-    if !is_plain_path(&path) {
-        return refuse(
-            &worker,
-            request.uri().path(),
-            &Refusal::unknown_route(request.uri().path()),
-        );
-    }
     let surface = Surface::other(Root::Native, format!("/services/{path}"));
-    relay::handle(worker, surface, request).await
+    pass_on(worker, is_plain_path(&path), surface, request).await
 }
 
 /// An application of the service's console, which has a limit of its own in the place of a model's.
@@ -157,26 +155,14 @@ async fn application(
     Path(app): Path<String>,
     request: Request,
 ) -> Response {
-    if request.method() != Method::POST {
-        return refuse(
-            &worker,
-            request.uri().path(),
-            &Refusal::method_not_allowed("POST"),
-        );
-    }
-    if !is_plain_path(&app) || app.contains('/') {
-        return refuse(
-            &worker,
-            request.uri().path(),
-            &Refusal::unknown_route(request.uri().path()),
-        );
-    }
     let surface = Surface::Other {
         root: Root::Native,
         path: format!("/apps/{app}/completion").into(),
         model: Some(format!("app-{app}").into()),
     };
-    relay::handle(worker, surface, request).await
+    // An encoded slash would lead elsewhere.
+    let is_plain = is_plain_path(&app) && !app.contains('/');
+    pass_on(worker, is_plain, surface, request).await
 }
 
 /// Responses and conversations that the account has stored.
@@ -185,26 +171,27 @@ async fn stored(Shared(worker): Shared<Worker>, request: Request) -> Response {
     let below = ["/responses", "/conversations"]
         .iter()
         .find_map(|name| path.find(name))
-        .map(|at| path[at..].to_owned())
-        .filter(|below| is_plain_path(below));
-    let Some(below) = below else {
-        return refuse(&worker, path, &Refusal::unknown_route(path));
-    };
-    if ![Method::GET, Method::POST, Method::DELETE].contains(request.method()) {
-        let refusal = Refusal::method_not_allowed("GET, POST, DELETE");
-        return refuse(&worker, path, &refusal);
-    }
+        .map_or_else(String::new, |at| path[at..].to_owned());
     let surface = Surface::Other {
         root: Root::OpenAi,
-        path: below.into(),
+        path: below.as_str().into(),
         model: Some(STORED.into()),
     };
-    relay::handle(worker, surface, request).await
+    pass_on(worker, is_plain_path(&below), surface, request).await
+}
+
+/// Passes a call on to a path that is partly the caller's word, if that is plain.
+async fn pass_on(worker: Worker, is_plain: bool, surface: Surface, request: Request) -> Response {
+    if is_plain {
+        return relay::handle(worker, surface, request).await;
+    }
+    let path = request.uri().path();
+    refuse(&worker, path, &Refusal::unknown_route(path))
 }
 
 /// Whether a path that a caller chose can be put below a root: no way up, nothing encoded.
 fn is_plain_path(path: &str) -> bool {
-    path.len() <= MAX_PATH_BYTES
+    (1..=MAX_PATH_BYTES).contains(&path.len())
         && path
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))

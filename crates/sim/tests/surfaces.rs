@@ -475,3 +475,23 @@ async fn vectors_and_ranks_have_the_documented_forms_and_limits() {
     .await;
     assert_eq!((status, said["code"].is_string()), (404, true), "{said}");
 }
+
+#[tokio::test]
+async fn faults_strike_vectors_by_header_and_by_rule() {
+    let simulator = simulator().await;
+    let path = "/compatible-mode/v1/embeddings";
+    let body = json!({ "model": "text-embedding-v4", "input": "a" });
+    let (status, _) = answer(&simulator, post(path, &body, &["x-sim-fault: status=503"])).await;
+    assert_eq!(status, 503);
+    let mut config = bailian_sim::SimConfig::default();
+    config.faults = serde_json::from_value(json!([{ "faults": ["code=Throttling.RateQuota"],
+        "path_prefix": path, "first": 1 }]))
+    .unwrap();
+    simulator.set_config(config);
+    assert_eq!(answer(&simulator, post(path, &body, &[])).await.0, 429);
+    assert_eq!(answer(&simulator, post(path, &body, &[])).await.0, 200);
+    let cut = post(path, &body, &["x-sim-fault: cut-after-bytes=20"]);
+    let response = support::send(&simulator, cut).await.unwrap();
+    let whole = http_body_util::BodyExt::collect(response.into_body()).await;
+    assert!(whole.is_err());
+}

@@ -16,7 +16,7 @@ use super::{Call, Chain, answer, headers, refuse};
 use crate::account::Account;
 use crate::errors::Refusal;
 use crate::record::Record;
-use crate::route::{Admission, Plan, Spread, Target};
+use crate::route::{Admission, Plan, Spread, Target, is_fault};
 use crate::surface::Surface;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;
@@ -338,28 +338,24 @@ impl Exchange {
         })
     }
 
+    fn account_name(&self, target: &Target) -> Option<&str> {
+        let accounts = &self.worker.state.accounts;
+        accounts.get(target.account).map(Account::name)
+    }
+
     fn falls_back_on(&self, class: ErrorClass) -> bool {
         self.plan.falls_back_on.contain(class)
     }
 
     /// Only faults of the target itself say something of its health.
     fn note_health(&self, target: &Target, class: ErrorClass) {
-        let is_fault = matches!(
-            class,
-            ErrorClass::Server | ErrorClass::Unavailable | ErrorClass::Timeout
-        );
         let routes = &self.worker.state.routes;
         let model = &self.call.demand.model;
-        if !is_fault {
+        if !is_fault(class) {
             routes.succeeded(target, model);
         } else if routes.failed(target, model, self.record.now()) {
             tracing::warn!(
-                account = self
-                    .worker
-                    .state
-                    .accounts
-                    .get(target.account)
-                    .map(Account::name),
+                account = self.account_name(target),
                 model = target.model.as_deref().unwrap_or(model),
                 "a target failed again and again; others are asked before it"
             );
@@ -390,12 +386,7 @@ impl Exchange {
     fn log_fall_back(&self, target: &Target, error: &ApiError) {
         tracing::info!(
             request_id = self.record.request_id.as_str(),
-            account = self
-                .worker
-                .state
-                .accounts
-                .get(target.account)
-                .map(Account::name),
+            account = self.account_name(target),
             class = error.class().as_str(),
             status = error.status(),
             "a target refused a request; the next one is asked"

@@ -12,7 +12,7 @@ use http::response::Parts;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 
-use super::{Chain, headers, tap};
+use super::{Chain, headers, refuse, tap};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
@@ -33,22 +33,22 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
             Body::from(bytes)
         }
         Ok(Received::Long(rest)) => Body::new(LongBody { rest, record }),
-        Err(error) => {
-            tracing::warn!(
-                request_id = record.request_id.as_str(),
-                error = %Chain(&error),
-                "upstream broke off an answer"
-            );
-            let refusal = Refusal::upstream(&error);
-            record.status = refusal.status();
-            record.end_as(Outcome::UpstreamLost);
-            return refusal.to_response(record.dialect, record.request_id.as_str());
-        }
+        Err(error) => return broken_off(&error, record),
     };
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = headers::to_client(&head.headers, false);
     response
+}
+
+/// The response when an answer did not come whole.
+pub(super) fn broken_off(error: &UpstreamError, record: Record) -> Response {
+    tracing::warn!(
+        request_id = record.request_id.as_str(),
+        error = %Chain(error),
+        "upstream broke off an answer"
+    );
+    refuse(&Refusal::upstream(error), record)
 }
 
 enum Received {

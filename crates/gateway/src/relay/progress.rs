@@ -69,6 +69,15 @@ impl Progress {
         }))
     }
 
+    /// Frames that go to the client as they are. The text of chunks was found already, when they
+    /// were looked at.
+    pub(super) fn note_sent(&mut self, sent: &[u8]) {
+        match self {
+            Self::Chunks(chunks) => chunks.note_sent(sent),
+            Self::Events(events) => events.feed(sent),
+        }
+    }
+
     /// An event whose frames the client is sent.
     pub(super) fn push(&mut self, event: &ChatEvent) {
         if let Self::Events(events) = self {
@@ -133,11 +142,6 @@ impl Progress {
 impl Chunks {
     /// Looks at frames once, for itself and for whoever passes them on.
     pub(super) fn scan(&mut self, whole: &[u8]) -> Marks {
-        if self.first.is_empty()
-            && let Some(frame) = frames::split(whole).find(|frame| frames::data_of(frame).is_some())
-        {
-            self.first.extend_from_slice(frame);
-        }
         let marks = scan(whole, |said| match said {
             Said::Text(spelled) => self.text.extend_from_slice(spelled),
             Said::Thinking(spelled) => self.has_other |= !spelled.is_empty(),
@@ -145,6 +149,15 @@ impl Chunks {
         self.has_other |= marks.calls;
         self.has_finished |= marks.finish;
         marks
+    }
+
+    /// Notes frames that go out.
+    fn note_sent(&mut self, sent: &[u8]) {
+        if self.first.is_empty()
+            && let Some(frame) = frames::split(sent).find(|frame| frames::data_of(frame).is_some())
+        {
+            self.first.extend_from_slice(frame);
+        }
     }
 
     fn text(&self) -> Option<String> {
@@ -180,7 +193,7 @@ impl Chunks {
 }
 
 impl Events {
-    pub(super) fn feed(&mut self, whole: &[u8]) {
+    fn feed(&mut self, whole: &[u8]) {
         self.frames += frames::split(whole)
             .filter(|frame| frames::data_of(frame).is_some())
             .count() as u64;
@@ -234,11 +247,12 @@ mod tests {
         Progress::of_frames(StreamSurface::OpenAiChat, false, true)
     }
 
-    fn chunks(progress: &mut Progress) -> &mut Chunks {
-        match progress {
-            Progress::Chunks(chunks) => chunks,
-            Progress::Events(_) => panic!("chunks were expected"),
-        }
+    fn send(progress: &mut Progress, chunk: &str) {
+        let Progress::Chunks(chunks) = progress else {
+            panic!("chunks were expected");
+        };
+        chunks.scan(chunk.as_bytes());
+        chunks.note_sent(chunk.as_bytes());
     }
 
     #[test]
@@ -252,7 +266,7 @@ mod tests {
             r#"{"content":"\ud83d"}"#,
             r#"{"content":"\ude00!","reasoning_content":""}"#,
         ] {
-            chunks(&mut progress).scan(chunk(delta).as_bytes());
+            send(&mut progress, &chunk(delta));
         }
         let text = "你\n\"content\":\"x\\😀!";
         assert_eq!(progress.standing(), Standing::Text(text.to_owned()));
@@ -267,11 +281,11 @@ mod tests {
             r#"{"tool_calls":[{"index":0}]}"#,
         ] {
             let mut progress = plain();
-            chunks(&mut progress).scan(chunk(delta).as_bytes());
+            send(&mut progress, &chunk(delta));
             assert_eq!(progress.standing(), Standing::Other, "{delta}");
         }
         let mut several = Progress::of_frames(StreamSurface::OpenAiChat, false, false);
-        chunks(&mut several).scan(chunk(r#"{"content":"a"}"#).as_bytes());
+        send(&mut several, &chunk(r#"{"content":"a"}"#));
         assert_eq!(several.standing(), Standing::Other);
     }
 
@@ -280,7 +294,7 @@ mod tests {
         let mut progress = plain();
         let end = chunk(r#"{"content":"a"}"#)
             .replace("\"finish_reason\":null", "\"finish_reason\":\"length\"");
-        chunks(&mut progress).scan(end.as_bytes());
+        send(&mut progress, &end);
         assert_eq!(progress.standing(), Standing::Finished);
     }
 }

@@ -289,8 +289,7 @@ impl Shaper<'_> {
         let mut bytes = self.call.bytes.clone();
         let mut renamed = !self.is_alias;
         if dialect == Dialect::OpenAi {
-            if let Some(mended) = mend::request(&bytes, self.repairs) {
-                let mut mended = mended;
+            if let Some(mut mended) = mend::request(&bytes, self.repairs) {
                 if self.is_alias {
                     mended["model"] = self.name.into();
                     renamed = true;

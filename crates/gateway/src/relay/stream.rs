@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bailian_wire::chat::ChatEvent;
-use bailian_wire::error::{ApiError, ErrorClass};
+use bailian_wire::error::ApiError;
 use bailian_wire::stream::keep_alive;
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -27,6 +27,7 @@ use super::{Chain, exchange};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
+use crate::route::is_fault;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::usage::TokenCounts;
 
@@ -249,13 +250,7 @@ impl StreamBody {
     fn go_on(&mut self, why: &Break, standing: Standing) -> Option<Polled> {
         let may = match why {
             Break::Lost(_) => true,
-            Break::Api(error, _) => {
-                error.class().is_throttle()
-                    || matches!(
-                        error.class(),
-                        ErrorClass::Server | ErrorClass::Unavailable | ErrorClass::Timeout
-                    )
-            }
+            Break::Api(error, _) => error.class().is_throttle() || is_fault(error.class()),
         };
         let resume = self
             .resume
@@ -379,44 +374,38 @@ impl Body for StreamBody {
                 State::Cut(error) => return Poll::Ready(error.take().map(Err)),
                 State::Resuming(_) => match this.poll_resuming(cx) {
                     Poll::Pending => {
+                        // How long the rest may take is for its own request to say.
                         return match this.silence.poll(cx) {
-                            Poll::Ready(Heard::KeepAlive) => this.sign_of_life(),
-                            _ => Poll::Pending,
+                            Poll::Ready(_) => this.sign_of_life(),
+                            Poll::Pending => Poll::Pending,
                         };
                     }
                     ready @ Poll::Ready(_) => return ready,
                 },
             };
-            if let Some(next) = this.next.take() {
-                match this.take(*next, cx) {
-                    Some(Poll::Pending) if matches!(this.state, State::Resuming(_)) => continue,
-                    Some(polled) => return polled,
-                    None => continue,
-                }
-            }
-            let step = match upstream.as_mut().poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Ok(piece) = frame.into_data() else {
-                        continue;
-                    };
-                    this.silence.touch();
-                    this.writer.feed(piece, this.progress.as_mut())
-                }
-                Poll::Ready(Some(Err(error))) => Step::Lost(error),
-                Poll::Ready(None) => this.writer.finish(this.progress.as_mut()),
-                Poll::Pending => {
-                    if let Some(step) = this.writer.flush(this.progress.as_mut())
-                        && let Some(polled) = this.take(step, cx)
-                    {
-                        return polled;
+            let step = if let Some(next) = this.next.take() {
+                *next
+            } else {
+                match upstream.as_mut().poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        let Ok(piece) = frame.into_data() else {
+                            continue;
+                        };
+                        this.silence.touch();
+                        this.writer.feed(piece, this.progress.as_mut())
                     }
-                    match this.silence.poll(cx) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Heard::KeepAlive) => return this.sign_of_life(),
-                        Poll::Ready(Heard::TooLong(limit)) => {
-                            Step::Lost(UpstreamError::Idle { limit })
-                        }
-                    }
+                    Poll::Ready(Some(Err(error))) => Step::Lost(error),
+                    Poll::Ready(None) => this.writer.finish(this.progress.as_mut()),
+                    Poll::Pending => match this.writer.flush(this.progress.as_mut()) {
+                        Some(step) => step,
+                        None => match this.silence.poll(cx) {
+                            Poll::Pending => return Poll::Pending,
+                            Poll::Ready(Heard::KeepAlive) => return this.sign_of_life(),
+                            Poll::Ready(Heard::TooLong(limit)) => {
+                                Step::Lost(UpstreamError::Idle { limit })
+                            }
+                        },
+                    },
                 }
             };
             if let Some(polled) = this.take(step, cx) {

@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::shape::Answering;
-use super::{Chain, headers};
+use super::{headers, plain, refuse};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
@@ -53,23 +53,8 @@ pub(super) async fn whole(
     };
     let response = match read {
         Ok(response) => response,
-        Err(Failure::Api(error)) => {
-            let refusal = Refusal::of_api(&error);
-            record.status = refusal.status();
-            record.end_as(Outcome::UpstreamError);
-            return refusal.to_response(record.dialect, record.request_id.as_str());
-        }
-        Err(Failure::Lost(error)) => {
-            tracing::warn!(
-                request_id = record.request_id.as_str(),
-                error = %Chain(&error),
-                "upstream broke off an answer"
-            );
-            let refusal = Refusal::upstream(&error);
-            record.status = refusal.status();
-            record.end_as(Outcome::UpstreamLost);
-            return refusal.to_response(record.dialect, record.request_id.as_str());
-        }
+        Err(Failure::Api(error)) => return refuse(&Refusal::of_api(&error), record),
+        Err(Failure::Lost(error)) => return plain::broken_off(&error, record),
     };
     record.usage = response.usage.as_ref().map(counts);
     record.note_first_byte();

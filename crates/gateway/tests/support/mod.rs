@@ -181,3 +181,36 @@ pub async fn read_json(response: http::Response<Incoming>) -> (StatusCode, Heade
     let value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
     (status, headers, value)
 }
+
+/// Accounts `a` and `b` behind one name.
+pub async fn two_accounts(first: &str) -> (RunningSimulator, Running) {
+    let second = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let text = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        threads = 1
+        [timeouts]
+        connect = "2s"
+        [[accounts]]
+        name = "a"
+        api_keys = ["{UPSTREAM_KEY}"]
+        base_url = "{first}"
+        forward_headers = ["x-sim-*"]
+        [[accounts]]
+        name = "b"
+        api_keys = ["{UPSTREAM_KEY}"]
+        base_url = "{}"
+        forward_headers = ["x-sim-*"]
+        [[routes]]
+        model = "qwen-*"
+        targets = [{{ account = "a" }}]
+        fallbacks = [{{ account = "b" }}]
+        [[keys]]
+        name = "test"
+        key = "{KEY}"
+        "#,
+        second.base_url()
+    );
+    let config = Config::parse(&text, "test", &|_: &str| None).unwrap();
+    (second, start(config))
+}

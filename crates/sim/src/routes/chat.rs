@@ -9,10 +9,9 @@ use axum::response::Response;
 use bailian_wire::Dialect;
 use http::HeaderMap;
 use http::header::ACCEPT;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::sleep;
 
-use self::orders::Orders;
+pub(super) use self::orders::Orders;
 use super::anthropic::chat_body as anthropic_body;
 use super::exchange::Exchange;
 use super::wrapped::{Wanted, remember, unwrap};
@@ -73,22 +72,14 @@ async fn chat(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let mut exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
-    let caller = match exchange.identify() {
-        Ok(caller) => caller,
-        Err(rejection) => return exchange.refuse(&rejection),
+    let exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
+    let (exchange, caller) = match exchange.known() {
+        Ok(known) => known,
+        Err(refused) => return refused,
     };
-    let body = match Limited::new(body, exchange.config.max_body_bytes)
-        .collect()
-        .await
-    {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let rejection = Rejection::new(413, "BadRequest.TooLarge", "Payload Too Large");
-            return exchange.refuse(&rejection);
-        }
-        // The client broke off: nobody reads the answer, and the journal says so.
-        Err(_) => return Response::default(),
+    let (mut exchange, body) = match exchange.receive(body).await {
+        Ok(received) => received,
+        Err(refused) => return refused,
     };
     let orders = match Orders::read(&head.headers, &exchange.config) {
         Ok(orders) => orders,
@@ -132,7 +123,7 @@ async fn chat(
             let path = head.uri.path();
             let faults = match orders.faults {
                 Some(faults) => faults,
-                None => configured_faults(&exchange, &call, path),
+                None => exchange.configured_faults(&call.model_id, path, call.stream),
             };
             let script = scripted(&exchange, &call, orders.script);
             serve(
@@ -181,28 +172,10 @@ async fn serve(
     speed: &Speed,
     faults: Vec<Fault>,
 ) -> Response {
-    for fault in &faults {
-        if let Fault::Delay(delay) = fault {
-            sleep(*delay).await;
-        }
-    }
-    let comes_late = call.stream && faults.iter().any(|f| matches!(f, Fault::ErrorFrame(_)));
-    for fault in &faults {
-        match fault {
-            Fault::Reset => return exchange.reset(),
-            Fault::Html(status) => return exchange.html(*status),
-            Fault::CodeIn200(code) if !comes_late => {
-                return exchange.fail(&Rejection::documented(code), 200, Verdict::Fault);
-            }
-            _ if comes_late => {}
-            _ => {
-                if let Some(rejection) = Rejection::of_fault(fault) {
-                    let status = rejection.status;
-                    return exchange.fail(&rejection, status, Verdict::Fault);
-                }
-            }
-        }
-    }
+    let exchange = match exchange.strike(&faults, call.stream).await {
+        Ok(exchange) => exchange,
+        Err(response) => return response,
+    };
     let answer = answer(call, exchange.config.seed, script);
     let identity = Identity {
         request_id: exchange.request_id.clone(),
@@ -262,21 +235,4 @@ fn scripted(exchange: &Exchange, call: &Call, script: Script) -> Script {
         },
         None => script,
     }
-}
-
-/// The faults of the first rule that strikes this request.
-fn configured_faults(exchange: &Exchange, call: &Call, path: &str) -> Vec<Fault> {
-    let key = exchange.key.as_deref().unwrap_or_default();
-    for (place, rule) in (0u64..).zip(&exchange.config.faults) {
-        if !rule.matches(&call.model_id, path, key, call.stream) {
-            continue;
-        }
-        let number = exchange.simulator.shared.count_match(place);
-        // The same draws after every reset, and other ones for every rule.
-        let draw = exchange.config.seed ^ (place << 48) ^ number;
-        if rule.strikes(number, fastrand::Rng::with_seed(draw).f64()) {
-            return rule.faults.clone();
-        }
-    }
-    Vec::new()
 }

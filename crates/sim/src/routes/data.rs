@@ -4,15 +4,16 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bailian_wire::Dialect;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value, json};
 
+use super::chat::Orders;
 use super::exchange::Exchange;
 use crate::checks::{check_account, model_name, parse};
 use crate::faults::Fault;
 use crate::journal::Verdict;
 use crate::keys::KeyState;
 use crate::rejection::Rejection;
+use crate::schedule::Schedule;
 use crate::similarity::{embed, similarity, sparse};
 use crate::simulator::Simulator;
 use crate::throttle::Ask;
@@ -61,19 +62,18 @@ async fn serve(
     answer: fn(&Value, &str) -> Answered,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let mut exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
-    let caller = match exchange.identify() {
-        Ok(caller) => caller,
-        Err(rejection) => return exchange.refuse(&rejection),
+    let exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
+    let (exchange, caller) = match exchange.known() {
+        Ok(known) => known,
+        Err(refused) => return refused,
     };
-    let limited = Limited::new(body, exchange.config.max_body_bytes);
-    let body = match limited.collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let rejection = Rejection::new(413, "BadRequest.TooLarge", "Payload Too Large");
-            return exchange.refuse(&rejection);
-        }
-        Err(_) => return Response::default(),
+    let (mut exchange, body) = match exchange.receive(body).await {
+        Ok(received) => received,
+        Err(refused) => return refused,
+    };
+    let orders = match Orders::read(&head.headers, &exchange.config) {
+        Ok(orders) => orders,
+        Err(problem) => return exchange.refuse(&Rejection::parameter(problem)),
     };
     let body = match parse(&body) {
         Ok(body) => body,
@@ -101,23 +101,21 @@ async fn serve(
         Ok(meter) => exchange.guard.count_by(meter),
         Err(rejection) => return exchange.refuse(&rejection),
     }
-    let ordered = head.headers.get("x-sim-fault");
-    let ordered = ordered.and_then(|value| crate::faults::parse_list(value.to_str().ok()?).ok());
-    for fault in ordered.unwrap_or_default() {
-        match fault {
-            Fault::Reset => return exchange.reset(),
-            Fault::Html(status) => return exchange.html(status),
-            Fault::Delay(delay) => tokio::time::sleep(delay).await,
-            fault => {
-                if let Some(rejection) = Rejection::of_fault(&fault) {
-                    let status = rejection.status;
-                    return exchange.fail(&rejection, status, Verdict::Fault);
-                }
-            }
-        }
-    }
+    let faults = match orders.faults {
+        Some(faults) => faults,
+        None => exchange.configured_faults(&model, head.uri.path(), false),
+    };
+    let exchange = match exchange.strike(&faults, false).await {
+        Ok(exchange) => exchange,
+        Err(response) => return response,
+    };
     exchange.guard.update(|entry| entry.input_tokens = tokens);
-    exchange.json(200, Bytes::from(value.to_string()), Verdict::Ok)
+    let body = Bytes::from(value.to_string());
+    if faults.iter().all(|fault| matches!(fault, Fault::Delay(_))) {
+        return exchange.json(200, body, Verdict::Ok);
+    }
+    let schedule = Schedule::of_whole(dialect, &exchange.request_id, body, faults);
+    exchange.json_in_pieces(schedule)
 }
 
 fn unknown_model(id: &str) -> Rejection {

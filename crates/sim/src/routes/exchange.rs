@@ -9,9 +9,12 @@ use bailian_wire::Dialect;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{StatusCode, Uri};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::sleep;
 
 use crate::body::AnswerBody;
 use crate::config::SimConfig;
+use crate::faults::Fault;
 use crate::frames::error_frame;
 use crate::journal::{JournalGuard, Verdict};
 use crate::keys::{Caller, identify, mask};
@@ -88,6 +91,77 @@ impl Exchange {
         self.guard
             .update(|entry| entry.account.clone_from(&caller.account));
         Ok(caller)
+    }
+
+    /// Goes on with whom the request is from, or refuses.
+    #[expect(
+        clippy::result_large_err,
+        reason = "what is refused is the answer itself, made once for each request"
+    )]
+    pub(super) fn known(self) -> Result<(Self, Caller), Response> {
+        match self.identify() {
+            Ok(caller) => Ok((self, caller)),
+            Err(rejection) => Err(self.refuse(&rejection)),
+        }
+    }
+
+    /// Goes on with the request's body, or refuses.
+    pub(super) async fn receive(self, body: Body) -> Result<(Self, Bytes), Response> {
+        let limited = Limited::new(body, self.config.max_body_bytes);
+        match limited.collect().await {
+            Ok(body) => Ok((self, body.to_bytes())),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let rejection = Rejection::new(413, "BadRequest.TooLarge", "Payload Too Large");
+                Err(self.refuse(&rejection))
+            }
+            // The client broke off: nobody reads the answer, and the journal says so.
+            Err(_) => Err(Response::default()),
+        }
+    }
+
+    /// The faults of the first rule of the configuration that strikes this request.
+    pub(super) fn configured_faults(&self, model: &str, path: &str, stream: bool) -> Vec<Fault> {
+        let key = self.key.as_deref().unwrap_or_default();
+        for (place, rule) in (0u64..).zip(&self.config.faults) {
+            if !rule.matches(model, path, key, stream) {
+                continue;
+            }
+            let number = self.simulator.shared.count_match(place);
+            // The same draws after every reset, and other ones for every rule.
+            let draw = self.config.seed ^ (place << 48) ^ number;
+            if rule.strikes(number, fastrand::Rng::with_seed(draw).f64()) {
+                return rule.faults.clone();
+            }
+        }
+        Vec::new()
+    }
+
+    /// Goes on past the faults that strike before an answer, or answers with one.
+    pub(super) async fn strike(self, faults: &[Fault], stream: bool) -> Result<Self, Response> {
+        for fault in faults {
+            if let Fault::Delay(delay) = fault {
+                sleep(*delay).await;
+            }
+        }
+        let comes_late = stream && faults.iter().any(|f| matches!(f, Fault::ErrorFrame(_)));
+        for fault in faults {
+            match fault {
+                Fault::Reset => return Err(self.reset()),
+                Fault::Html(status) => return Err(self.html(*status)),
+                Fault::CodeIn200(code) if !comes_late => {
+                    let rejection = Rejection::documented(code);
+                    return Err(self.fail(&rejection, 200, Verdict::Fault));
+                }
+                _ if comes_late => {}
+                _ => {
+                    if let Some(rejection) = Rejection::of_fault(fault) {
+                        let status = rejection.status;
+                        return Err(self.fail(&rejection, status, Verdict::Fault));
+                    }
+                }
+            }
+        }
+        Ok(self)
     }
 
     /// Refuses as the service would.

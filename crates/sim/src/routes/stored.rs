@@ -31,11 +31,11 @@ pub(super) async fn response(
     } else {
         Dialect::OpenAi
     };
-    let exchange = Exchange::begin(simulator, dialect, &uri, &headers);
-    let account = match exchange.identify() {
-        Ok(caller) => caller.account,
-        Err(rejection) => return exchange.refuse(&rejection),
+    let (exchange, caller) = match Exchange::begin(simulator, dialect, &uri, &headers).known() {
+        Ok(known) => known,
+        Err(refused) => return refused,
     };
+    let account = caller.account;
     let responses = &exchange.simulator.shared.stored.responses;
     let answer = match (method.as_str(), below) {
         ("GET", "") => responses
@@ -101,11 +101,12 @@ pub(super) async fn new_conversation(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let exchange = Exchange::begin(simulator, Dialect::OpenAi, &uri, &headers);
-    let account = match exchange.identify() {
-        Ok(caller) => caller.account,
-        Err(rejection) => return exchange.refuse(&rejection),
-    };
+    let (exchange, caller) =
+        match Exchange::begin(simulator, Dialect::OpenAi, &uri, &headers).known() {
+            Ok(known) => known,
+            Err(refused) => return refused,
+        };
+    let account = caller.account;
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let items = body["items"].as_array().cloned().unwrap_or_default();
     let answer = if items.len() > 20 {
@@ -135,11 +136,12 @@ pub(super) async fn conversation(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let exchange = Exchange::begin(simulator, Dialect::OpenAi, &uri, &headers);
-    let account = match exchange.identify() {
-        Ok(caller) => caller.account,
-        Err(rejection) => return exchange.refuse(&rejection),
-    };
+    let (exchange, caller) =
+        match Exchange::begin(simulator, Dialect::OpenAi, &uri, &headers).known() {
+            Ok(known) => known,
+            Err(refused) => return refused,
+        };
+    let account = caller.account;
     let parts: Vec<&str> = rest.split('/').collect();
     let id = parts.first().copied().unwrap_or_default();
     let shelf = &exchange.simulator.shared.stored.conversations;

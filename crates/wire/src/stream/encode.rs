@@ -35,12 +35,30 @@ use crate::translate::{Identity, Losses};
 /// Writes the frames of one answer. Every frame is appended whole.
 #[derive(Debug)]
 pub struct StreamEncoder {
+    answer: Answer,
+    ended: bool,
+    surface: Surface,
+}
+
+/// What every surface says of an answer.
+#[derive(Debug)]
+struct Answer {
     identity: Identity,
     options: Options,
     usage: Option<Usage>,
     losses: Losses,
-    ended: bool,
-    surface: Surface,
+}
+
+impl Answer {
+    fn frames<'a>(&'a mut self, out: &'a mut BytesMut) -> Frames<'a> {
+        Frames {
+            identity: &self.identity,
+            options: self.options,
+            usage: self.usage.as_ref(),
+            losses: &mut self.losses,
+            out,
+        }
+    }
 }
 
 /// What a caller can choose of its frames.
@@ -69,10 +87,12 @@ impl StreamEncoder {
             StreamSurface::Responses => Surface::Responses(Box::default()),
         };
         Self {
-            identity,
-            options: Options::default(),
-            usage: None,
-            losses: Losses::new(),
+            answer: Answer {
+                identity,
+                options: Options::default(),
+                usage: None,
+                losses: Losses::new(),
+            },
             ended: false,
             surface,
         }
@@ -81,21 +101,21 @@ impl StreamEncoder {
     /// Whether an OpenAI stream ends with its usage (`stream_options.include_usage`).
     #[must_use]
     pub fn include_usage(mut self, include: bool) -> Self {
-        self.options.include_usage = include;
+        self.answer.options.include_usage = include;
         self
     }
 
     /// Whether each native frame repeats everything so far (`incremental_output: false`).
     #[must_use]
     pub fn cumulative(mut self, cumulative: bool) -> Self {
-        self.options.cumulative = cumulative;
+        self.answer.options.cumulative = cumulative;
         self
     }
 
     /// Whether contents of native frames are lists of parts (the multimodal path).
     #[must_use]
     pub fn parts(mut self, parts: bool) -> Self {
-        self.options.parts = parts;
+        self.answer.options.parts = parts;
         self
     }
 
@@ -114,7 +134,7 @@ impl StreamEncoder {
 
     /// What of the answer the dialect has no place for.
     pub fn losses(&self) -> &Losses {
-        &self.losses
+        &self.answer.losses
     }
 
     /// Appends the frames of one event.
@@ -123,15 +143,9 @@ impl StreamEncoder {
             return;
         }
         if let ChatEvent::Usage(usage) = event {
-            self.usage = Some(usage.clone());
+            self.answer.usage = Some(usage.clone());
         }
-        let mut frames = Frames {
-            identity: &self.identity,
-            options: self.options,
-            usage: self.usage.as_ref(),
-            losses: &mut self.losses,
-            out,
-        };
+        let mut frames = self.answer.frames(out);
         match &mut self.surface {
             Surface::OpenAi(state) => state.push(event, &mut frames),
             Surface::Native(state) => state.push(event, &mut frames),
@@ -145,13 +159,7 @@ impl StreamEncoder {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let mut frames = Frames {
-            identity: &self.identity,
-            options: self.options,
-            usage: self.usage.as_ref(),
-            losses: &mut self.losses,
-            out,
-        };
+        let mut frames = self.answer.frames(out);
         match &mut self.surface {
             Surface::OpenAi(state) => state.finish(&mut frames),
             Surface::Native(state) => state.finish(&mut frames),
@@ -179,24 +187,7 @@ impl StreamEncoder {
                 let (_, body) = encode_error(Dialect::OpenAi, error);
                 write_data_frame(out, body.to_string().as_bytes());
             }
-            Surface::Responses(state) => {
-                let mut frames = Frames {
-                    identity: &self.identity,
-                    options: self.options,
-                    usage: self.usage.as_ref(),
-                    losses: &mut self.losses,
-                    out,
-                };
-                state.fail(error, &mut frames);
-            }
-        }
-    }
-
-    /// Appends a sign of life for a client that has waited long.
-    pub fn ping(&self, out: &mut BytesMut) {
-        match &self.surface {
-            Surface::Anthropic(_) => out.put_slice(PING_EVENT),
-            _ => out.put_slice(KEEP_ALIVE),
+            Surface::Responses(state) => state.fail(error, &mut self.answer.frames(out)),
         }
     }
 }

@@ -193,14 +193,14 @@ impl Relay {
         if mends {
             return self.mend(&whole, progress);
         }
-        if let Some(Progress::Events(events)) = progress {
-            events.feed(&whole);
+        if let Some(progress) = progress {
+            progress.note_sent(&whole);
         }
         Step::Frames(whole)
     }
 
     /// Looks at each frame of `whole` on its own.
-    fn mend(&mut self, whole: &Bytes, mut progress: Option<&mut Progress>) -> Step {
+    fn mend(&mut self, whole: &Bytes, progress: Option<&mut Progress>) -> Step {
         let mut out = BytesMut::with_capacity(whole.len());
         for frame in frames::split(whole) {
             let parsed = frames::data_of(frame)
@@ -210,8 +210,8 @@ impl Relay {
                 continue;
             };
             if let Some(error) = error_of(frame, data, &value) {
-                if let Some(Progress::Events(events)) = progress.as_deref_mut() {
-                    events.feed(&out);
+                if let Some(progress) = progress {
+                    progress.note_sent(&out);
                 }
                 let told = self.told(frame, &mut value, &error);
                 return Step::Error(error, told).after(out);
@@ -230,9 +230,8 @@ impl Relay {
             }
         }
         let out = out.freeze();
-        // Chunks were looked at before they were mended: their text is the same.
-        if let Some(Progress::Events(events)) = progress {
-            events.feed(&out);
+        if let Some(progress) = progress {
+            progress.note_sent(&out);
         }
         Step::Frames(out)
     }
@@ -284,25 +283,25 @@ impl Relay {
         let rest = self.cutter.rest();
         let is_frame = frames::data_of(&rest)
             .is_some_and(|data| data == b"[DONE]" || serde_json::from_slice::<Value>(data).is_ok());
-        // The last frame may lack its blank line.
+        let mut last = Bytes::new();
         if is_frame {
+            // It may lack its blank line.
             let mut whole = BytesMut::from(rest);
             while !whole.ends_with(b"\n\n") {
                 whole.extend_from_slice(b"\n");
             }
-            return match self.pass(whole.freeze(), progress.as_deref_mut()) {
-                Step::Frames(frames) if self.is_complete(progress.as_deref()) => {
-                    Step::Complete(frames)
-                }
-                other => other,
-            };
+            match self.pass(whole.freeze(), progress.as_deref_mut()) {
+                Step::Frames(frames) => last = frames,
+                other => return other,
+            }
         }
         if self.is_complete(progress.as_deref()) {
-            return Step::Complete(Bytes::new());
+            return Step::Complete(last);
         }
         Step::Lost(UpstreamError::Cut {
             source: "the stream ended before its answer was complete".into(),
         })
+        .after(BytesMut::from(last))
     }
 
     /// Whether what passed is a whole answer, as far as this kind of stream shows it.

@@ -7,14 +7,14 @@ use crate::config::{SimConfig, Speed};
 use crate::faults::{Fault, parse_list};
 
 /// What is ordered.
-pub(super) struct Orders {
-    pub(super) script: Script,
-    pub(super) speed: Speed,
-    pub(super) faults: Option<Vec<Fault>>,
+pub(in crate::routes) struct Orders {
+    pub(in crate::routes) script: Script,
+    pub(in crate::routes) speed: Speed,
+    pub(in crate::routes) faults: Option<Vec<Fault>>,
 }
 
 impl Orders {
-    pub(super) fn read(headers: &HeaderMap, config: &SimConfig) -> Result<Self, String> {
+    pub(in crate::routes) fn read(headers: &HeaderMap, config: &SimConfig) -> Result<Self, String> {
         let text = |name: &str| {
             headers
                 .get(name)

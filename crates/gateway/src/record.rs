@@ -134,11 +134,21 @@ impl Record {
         }
     }
 
-    /// Settles the part of an answer that was lost; what is reported later counts both parts.
-    pub(crate) fn settle_part(&mut self, part: TokenCounts) {
-        self.release(Usage::new(part.input_tokens, part.output_tokens));
-        self.settled = part;
+    /// Settles the part of an answer that was lost. `so_far` counts that part and those before it,
+    /// as does what is reported later.
+    pub(crate) fn settle_part(&mut self, so_far: TokenCounts) {
+        self.release(self.unsettled(so_far));
+        self.settled = so_far;
         self.usage = None;
+    }
+
+    /// What of these tokens no permit was settled for yet.
+    fn unsettled(&self, so_far: TokenCounts) -> Usage {
+        let settled = self.settled;
+        Usage::new(
+            so_far.input_tokens.saturating_sub(settled.input_tokens),
+            so_far.output_tokens.saturating_sub(settled.output_tokens),
+        )
     }
 
     /// Seconds since the Unix epoch.
@@ -176,12 +186,7 @@ impl Drop for Record {
         }
         if let Some(permit) = self.permit.take() {
             match self.usage {
-                Some(usage) => permit.settle(Usage::new(
-                    usage.input_tokens.saturating_sub(self.settled.input_tokens),
-                    usage
-                        .output_tokens
-                        .saturating_sub(self.settled.output_tokens),
-                )),
+                Some(usage) => permit.settle(self.unsettled(usage)),
                 // An error instead of an answer costs no tokens; what was broken off counts as it
                 // was estimated.
                 None if self.outcome == Outcome::UpstreamError && self.first_byte.is_none() => {

@@ -10,29 +10,34 @@ use super::scan::{Marks, Said, scan};
 /// Follows the frames that go to the client.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// Chunks of chat completions that pass as they are: only their text is kept, as it is spelled.
-    Chunks(Box<Chunks>),
-    /// Everything else is read event by event.
+    /// Frames that pass as they are: only their text is kept, as it is spelled.
+    Relayed(Box<Relayed>),
+    /// Frames that are written anew are known event by event.
     Events(Box<Events>),
 }
 
-/// What passed of chat completions. Nothing is parsed while all goes well.
-#[derive(Debug, Default)]
-pub(super) struct Chunks {
+/// What passed. Nothing is parsed while all goes well.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    surface: StreamSurface,
+    /// Each frame repeats everything so far.
+    cumulative: bool,
     /// The text in its JSON spelling.
     text: Vec<u8>,
-    /// The first chunk, which says who the answer is.
+    /// The first frame, which says who the answer is.
     first: Vec<u8>,
+    /// How many frames went out, where they are numbered.
+    frames: u64,
     /// Something else than one text was said.
     has_other: bool,
-    has_finished: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Events {
-    decoder: StreamDecoder,
     answer: Accumulator,
     frames: u64,
+    /// One text was asked for, and nothing else.
+    is_plain: bool,
 }
 
 /// How far an answer has come.
@@ -42,8 +47,6 @@ pub(super) enum Standing {
     Nothing,
     /// Text, which may be empty, and nothing else.
     Text(String),
-    /// It said why it ends; only what closes the stream is missing.
-    Finished,
     /// Something that no other request can go on from: thinking, calls, several answers.
     Other,
 }
@@ -51,30 +54,30 @@ pub(super) enum Standing {
 impl Progress {
     /// Follows frames that pass as they are. `is_plain`: the caller asked for one text.
     pub(super) fn of_frames(surface: StreamSurface, cumulative: bool, is_plain: bool) -> Self {
-        if surface == StreamSurface::OpenAiChat {
-            return Self::Chunks(Box::new(Chunks {
-                has_other: !is_plain,
-                ..Chunks::default()
-            }));
-        }
-        Self::of_events(surface, cumulative)
-    }
-
-    /// Follows frames that are written anew.
-    pub(super) fn of_events(surface: StreamSurface, cumulative: bool) -> Self {
-        Self::Events(Box::new(Events {
-            decoder: StreamDecoder::new(surface).cumulative(cumulative),
-            answer: Accumulator::new(),
+        Self::Relayed(Box::new(Relayed {
+            surface,
+            cumulative,
+            text: Vec::new(),
+            first: Vec::new(),
             frames: 0,
+            has_other: !is_plain,
         }))
     }
 
-    /// Frames that go to the client as they are. The text of chunks was found already, when they
-    /// were looked at.
+    /// Follows frames that are written anew.
+    pub(super) fn of_events(is_plain: bool) -> Self {
+        Self::Events(Box::new(Events {
+            answer: Accumulator::new(),
+            frames: 0,
+            is_plain,
+        }))
+    }
+
+    /// Frames that go to the client as they are. What they say was found already, when they were
+    /// looked at.
     pub(super) fn note_sent(&mut self, sent: &[u8]) {
-        match self {
-            Self::Chunks(chunks) => chunks.note_sent(sent),
-            Self::Events(events) => events.feed(sent),
+        if let Self::Relayed(relayed) = self {
+            relayed.note_sent(sent);
         }
     }
 
@@ -89,7 +92,7 @@ impl Progress {
     /// Whether anything went out, and of native streams how many frames.
     pub(super) fn frames(&self) -> u64 {
         match self {
-            Self::Chunks(chunks) => u64::from(!chunks.first.is_empty()),
+            Self::Relayed(relayed) => relayed.frames.max(u64::from(!relayed.first.is_empty())),
             Self::Events(events) => events.frames,
         }
     }
@@ -97,22 +100,14 @@ impl Progress {
     /// The text that the client has.
     pub(super) fn text(&self) -> String {
         match self {
-            Self::Chunks(chunks) => chunks.text().unwrap_or_default(),
+            Self::Relayed(relayed) => relayed.text().unwrap_or_default(),
             Self::Events(events) => events.answer.response().text(),
-        }
-    }
-
-    /// Whether every answer has said why it ends.
-    pub(super) fn is_finished(&self) -> bool {
-        match self {
-            Self::Chunks(chunks) => chunks.has_finished,
-            Self::Events(events) => events.standing() == Standing::Finished,
         }
     }
 
     pub(super) fn standing(&self) -> Standing {
         match self {
-            Self::Chunks(chunks) => chunks.standing(),
+            Self::Relayed(relayed) => relayed.standing(),
             Self::Events(events) => events.standing(),
         }
     }
@@ -122,8 +117,8 @@ impl Progress {
         let first;
         let answer = match self {
             Self::Events(events) => events.answer.response(),
-            Self::Chunks(chunks) => {
-                first = chunks.first();
+            Self::Relayed(relayed) => {
+                first = relayed.first();
                 &first
             }
         };
@@ -139,24 +134,34 @@ impl Progress {
     }
 }
 
-impl Chunks {
+impl Relayed {
     /// Looks at frames once, for itself and for whoever passes them on.
     pub(super) fn scan(&mut self, whole: &[u8]) -> Marks {
-        let marks = scan(whole, |said| match said {
+        scan(whole, |said| match said {
+            Said::Text(spelled) if self.cumulative => {
+                // The last frame may bring nothing but the reason.
+                if !spelled.is_empty() {
+                    self.text.clear();
+                    self.text.extend_from_slice(spelled);
+                }
+            }
             Said::Text(spelled) => self.text.extend_from_slice(spelled),
             Said::Thinking(spelled) => self.has_other |= !spelled.is_empty(),
-        });
-        self.has_other |= marks.calls;
-        self.has_finished |= marks.finish;
-        marks
+            Said::Other => self.has_other = true,
+        })
     }
 
     /// Notes frames that go out.
     fn note_sent(&mut self, sent: &[u8]) {
+        let mut data = frames::split(sent).filter(|frame| frames::data_of(frame).is_some());
         if self.first.is_empty()
-            && let Some(frame) = frames::split(sent).find(|frame| frames::data_of(frame).is_some())
+            && let Some(frame) = data.next()
         {
             self.first.extend_from_slice(frame);
+            self.frames += 1;
+        }
+        if self.surface == StreamSurface::Native {
+            self.frames += data.count() as u64;
         }
     }
 
@@ -169,7 +174,7 @@ impl Chunks {
     }
 
     fn first(&self) -> ChatResponse {
-        let mut decoder = StreamDecoder::new(StreamSurface::OpenAiChat);
+        let mut decoder = StreamDecoder::new(self.surface);
         decoder.feed(&self.first);
         let mut answer = Accumulator::new();
         while let Some(Ok(event)) = decoder.next_event() {
@@ -182,9 +187,6 @@ impl Chunks {
         if self.first.is_empty() {
             return Standing::Nothing;
         }
-        if self.has_finished {
-            return Standing::Finished;
-        }
         match self.text() {
             Some(text) if !self.has_other => Standing::Text(text),
             _ => Standing::Other,
@@ -193,41 +195,25 @@ impl Chunks {
 }
 
 impl Events {
-    fn feed(&mut self, whole: &[u8]) {
-        self.frames += frames::split(whole)
-            .filter(|frame| frames::data_of(frame).is_some())
-            .count() as u64;
-        self.decoder.feed(whole);
-        while let Some(Ok(event)) = self.decoder.next_event() {
-            self.answer.push(event);
-        }
-    }
-
     fn standing(&self) -> Standing {
         let answer = self.answer.response();
         if self.frames == 0 {
             return Standing::Nothing;
         }
-        let is_plain = answer.reasoning().is_empty()
+        let is_plain = self.is_plain
+            && answer.reasoning().is_empty()
             && answer.tool_calls().is_empty()
             && answer.audio.is_none()
             && answer.choices.len() <= 1;
-        let Some(choice) = answer.choices.first() else {
-            return if is_plain {
-                Standing::Text(String::new())
-            } else {
-                Standing::Other
-            };
-        };
-        let mut choices = answer.choices.iter();
-        if choices.all(|choice| choice.finish_reason.is_some()) {
-            return Standing::Finished;
+        if !is_plain {
+            return Standing::Other;
         }
+        let Some(choice) = answer.choices.first() else {
+            return Standing::Text(String::new());
+        };
         match &choice.message.content {
-            None if is_plain => Standing::Text(String::new()),
-            Some(Content::Text(text)) if is_plain && choice.logprobs.is_none() => {
-                Standing::Text(text.clone())
-            }
+            None => Standing::Text(String::new()),
+            Some(Content::Text(text)) if choice.logprobs.is_none() => Standing::Text(text.clone()),
             _ => Standing::Other,
         }
     }
@@ -248,11 +234,11 @@ mod tests {
     }
 
     fn send(progress: &mut Progress, chunk: &str) {
-        let Progress::Chunks(chunks) = progress else {
-            panic!("chunks were expected");
+        let Progress::Relayed(relayed) = progress else {
+            panic!("frames that pass were expected");
         };
-        chunks.scan(chunk.as_bytes());
-        chunks.note_sent(chunk.as_bytes());
+        relayed.scan(chunk.as_bytes());
+        relayed.note_sent(chunk.as_bytes());
     }
 
     #[test]
@@ -290,11 +276,17 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_to_end_is_seen() {
-        let mut progress = plain();
-        let end = chunk(r#"{"content":"a"}"#)
-            .replace("\"finish_reason\":null", "\"finish_reason\":\"length\"");
-        send(&mut progress, &end);
-        assert_eq!(progress.standing(), Standing::Finished);
+    fn frames_that_repeat_everything_say_the_text_once() {
+        let mut progress = Progress::of_frames(StreamSurface::Native, true, true);
+        for text in ["你", "你好", "你好。", ""] {
+            send(
+                &mut progress,
+                &format!(
+                    "id:1\nevent:result\ndata:{{\"output\":{{\"choices\":[{{\"message\":{{\"content\":\"{text}\"}}}}]}}}}\n\n"
+                ),
+            );
+        }
+        assert_eq!(progress.standing(), Standing::Text("你好。".to_owned()));
+        assert_eq!(progress.frames(), 4);
     }
 }

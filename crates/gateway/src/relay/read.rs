@@ -25,6 +25,8 @@ pub(crate) struct Demand {
     pub(crate) model_span: Option<Range<usize>>,
     /// What an OpenAI request says of its stream's usage.
     pub(crate) usage: UsageSwitch,
+    /// How many answers are asked for.
+    pub(crate) answers: u32,
     /// One text is asked for, without figures about its tokens.
     pub(crate) is_plain: bool,
     /// Whether a native stream shall bring increments; `None` leaves it to the model.
@@ -89,6 +91,10 @@ struct NativeParameters<'a> {
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow, default)]
     incremental_output: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    n: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
 }
 
 /// The longest model name that is looked at, in bytes. The longest published one has 48.
@@ -118,6 +124,7 @@ pub(crate) fn read(surface: &Surface, headers: &HeaderMap, body: &[u8]) -> Resul
             .incremental_output
             .and_then(|value| value.get().parse().ok());
         demand.stream = wants_event_stream(headers);
+        (demand.answers, demand.is_plain) = answers_of(parameters.n, parameters.logprobs);
         members.model
     } else {
         let members: OpenAiMembers<'_> = parse(body)?;
@@ -127,11 +134,7 @@ pub(crate) fn read(surface: &Surface, headers: &HeaderMap, body: &[u8]) -> Resul
             .or(members.max_tokens);
         // Whether it is a number is for upstream to say.
         demand.max_output = most.and_then(|value| value.get().parse().ok());
-        let says = |value: Option<&RawValue>, words: [&str; 2]| {
-            value.is_none_or(|value| words.contains(&value.get()))
-        };
-        demand.is_plain =
-            says(members.n, ["1", "null"]) && says(members.logprobs, ["false", "null"]);
+        (demand.answers, demand.is_plain) = answers_of(members.n, members.logprobs);
         demand.stream = members.stream.unwrap_or(false);
         demand.usage = members.stream_options.map_or(UsageSwitch::Absent, usage_of);
         members.model
@@ -173,6 +176,13 @@ pub(crate) fn without_body(surface: &Surface) -> Demand {
         model,
         ..Demand::default()
     }
+}
+
+/// How many answers are asked for, and whether that is one without figures about its tokens.
+fn answers_of(n: Option<&RawValue>, logprobs: Option<&RawValue>) -> (u32, bool) {
+    let answers = n.and_then(|n| n.get().parse().ok()).unwrap_or(1);
+    let has_figures = logprobs.is_some_and(|value| !["false", "null"].contains(&value.get()));
+    (answers, answers == 1 && !has_figures)
 }
 
 fn usage_of(options: &RawValue) -> UsageSwitch {

@@ -10,36 +10,48 @@ use memchr::memchr2;
 
 /// What was found in frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each word is there or not")]
 pub(super) struct Marks {
     /// Where the object of the last report of usage begins.
     pub(super) report: Option<usize>,
-    /// There are pieces of tool calls.
+    /// There are pieces of tool calls, in the form of chat completions.
     pub(super) calls: bool,
     /// There is a word that errors have. A text may say it, too.
     pub(super) maybe_error: bool,
-    /// An answer says why it ends.
-    pub(super) finish: bool,
+    /// How many answers say why they end.
+    pub(super) finishes: u32,
     /// The mark that ends a stream of chat completions.
     pub(super) done: bool,
 }
 
-/// A text that was found, as it is spelled in JSON.
+/// Something of an answer that was found, texts as they are spelled in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said<'a> {
     Text(&'a [u8]),
     Thinking(&'a [u8]),
+    /// What is no text: calls, sound, pictures, contents in parts.
+    Other,
 }
 
-const WORDS: [&str; 7] = [
+/// What to look for. A name is followed by its colon; blanks may follow that.
+const WORDS: [&str; 15] = [
     "\"usage\":",
     // Thinking has a name that ends alike.
-    "content\":\"",
-    "\"finish_reason\":\"",
-    "\"tool_calls\":[",
+    "content\":",
+    // Of Anthropic's texts, and of parts of native contents.
+    "\"text\":",
+    // A name, or the kind of a block.
+    "\"thinking\"",
+    "\"finish_reason\":",
+    "\"stop_reason\":",
+    "\"tool_calls\":",
+    "\"partial_json\":",
+    "\"audio\":",
+    "\"image\":",
+    "\"ocr_result\":",
     "error",
     "\"code\":",
     "[DONE]",
+    "\"tool_use\"",
 ];
 
 static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -49,38 +61,50 @@ static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
         .ok()
 });
 
-/// Looks at whole frames; `said` hears every text.
+/// Looks at whole frames; `said` hears everything that an answer says.
 pub(super) fn scan<'a>(frames: &'a [u8], mut said: impl FnMut(Said<'a>)) -> Marks {
     let mut marks = Marks::default();
-    // Seven short words always build, so nothing is ever missed for want of a search.
+    // So few short words always build, so nothing is ever missed for want of a search.
     let Some(search) = &*SEARCH else {
         return marks;
     };
     for found in search.find_iter(frames) {
         let rest = frames.get(found.end()..).unwrap_or_default();
-        match found.pattern().as_usize() {
-            0 => {
-                let blanks = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
-                let start = found.end() + blanks.count();
-                if frames.get(start) == Some(&b'{') {
-                    marks.report = Some(start);
-                }
+        let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+        let start = found.end() + blanks;
+        let value = frames.get(start..).unwrap_or_default();
+        match (found.pattern().as_usize(), string(value)) {
+            (0, _) if value.first() == Some(&b'{') => marks.report = Some(start),
+            (1, Some(spelled)) => match frames.get(..found.start()).and_then(<[u8]>::last) {
+                Some(b'"') => said(Said::Text(spelled)),
+                Some(b'_') => said(Said::Thinking(spelled)),
+                _ => {}
+            },
+            (2, Some(spelled)) => said(Said::Text(spelled)),
+            (3, None) => said(match value.strip_prefix(b":") {
+                Some(value) => Said::Thinking(string(value.trim_ascii_start()).unwrap_or_default()),
+                None => Said::Other,
+            }),
+            // Running native answers end for the reason `"null"` (http-native.md §3).
+            (4 | 5, Some(spelled)) => marks.finishes += u32::from(spelled != b"null"),
+            (6, None) if value.starts_with(b"[") && !value.starts_with(b"[]") => {
+                marks.calls = true;
+                said(Said::Other);
             }
-            1 => {
-                let spelled = rest.get(..end_of_string(rest)).unwrap_or_default();
-                match frames.get(..found.start()).and_then(<[u8]>::last) {
-                    Some(b'"') => said(Said::Text(spelled)),
-                    Some(b'_') => said(Said::Thinking(spelled)),
-                    _ => {}
-                }
-            }
-            2 => marks.finish = true,
-            3 => marks.calls = true,
-            4 | 5 => marks.maybe_error = true,
-            _ => marks.done = true,
+            (7, Some(_)) | (14, _) => said(Said::Other),
+            (8..=10, _) if !value.starts_with(b"null") => said(Said::Other),
+            (11 | 12, _) => marks.maybe_error = true,
+            (13, _) => marks.done = true,
+            _ => {}
         }
     }
     marks
+}
+
+/// What a value says, if it is a string.
+fn string(value: &[u8]) -> Option<&[u8]> {
+    let spelled = value.strip_prefix(b"\"")?;
+    spelled.get(..end_of_string(spelled))
 }
 
 /// Where a string ends, from its first character: before its closing quotation mark.
@@ -105,6 +129,7 @@ mod tests {
             let (kind, spelled) = match said {
                 Said::Text(spelled) => ("text", spelled),
                 Said::Thinking(spelled) => ("thinking", spelled),
+                Said::Other => ("other", &b""[..]),
             };
             heard.push(format!("{kind} {}", String::from_utf8_lossy(spelled)));
         });
@@ -114,14 +139,52 @@ mod tests {
     #[test]
     fn everything_is_found_in_one_pass() {
         let (found, heard) = marks(
-            r#"{"delta":{"reasoning_content":"想","content":"a\"b\\"},"usage":null}{"tool_calls":[]}{"finish_reason":"stop","usage": {"x":1}}[DONE]"#,
+            r#"{"delta":{"reasoning_content":"想","content": "a\"b\\"},"usage":null}{"tool_calls":[{}]}{"finish_reason":"stop","usage": {"x":1}}[DONE]"#,
         );
-        assert_eq!(heard, ["thinking 想", r#"text a\"b\\"#]);
-        assert!(found.calls && found.finish && found.done && !found.maybe_error);
+        assert_eq!(heard, ["thinking 想", r#"text a\"b\\"#, "other "]);
+        assert!(found.calls && found.done && !found.maybe_error);
+        assert_eq!(found.finishes, 1);
         assert!(found.report.is_some());
         let (found, heard) = marks("event:error");
         assert!(found.maybe_error && heard.is_empty());
         assert!(marks(r#"{"code":"X"}"#).0.maybe_error);
+    }
+
+    #[test]
+    fn every_dialect_says_its_texts() {
+        for (frame, said, finishes) in [
+            (
+                r#"{"finish_reason":"null","message":{"content":[{"text":"你"}]}}"#,
+                "text 你",
+                0,
+            ),
+            (
+                r#"{"delta":{"type":"text_delta","text":"你"},"stop_reason":null}"#,
+                "text 你",
+                0,
+            ),
+            (
+                r#"{"delta":{"type":"thinking_delta","thinking":"想"}}"#,
+                "thinking 想",
+                0,
+            ),
+            (
+                r#"{"delta":{"type":"input_json_delta","partial_json":"{"}}"#,
+                "other ",
+                0,
+            ),
+            (
+                r#"{"audio":{"data":"AA"},"stop_reason":"end_turn"}"#,
+                "other ",
+                1,
+            ),
+        ] {
+            let (found, heard) = marks(frame);
+            assert_eq!(heard, [said], "{frame}");
+            assert_eq!(found.finishes, finishes, "{frame}");
+        }
+        let nothing = r#"{"content":null,"tool_calls":[],"audio":null,"reasoning_content":null}"#;
+        assert_eq!(marks(nothing), (Marks::default(), Vec::new()));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(super) struct Answering {
     pub(super) model: Box<str>,
     /// The answer is a chat that can go on from where it broke off.
     pub(super) can_continue: bool,
+    /// How many answers were asked for.
+    pub(super) answers: u32,
     /// One text was asked for, without figures about its tokens.
     pub(super) is_plain: bool,
 }
@@ -68,6 +70,8 @@ pub(super) struct Answering {
 pub(super) struct SoFar {
     /// The text that the client has.
     pub(super) text: String,
+    /// What that came to, as reported or estimated.
+    pub(super) tokens: u64,
 }
 
 /// Makes the request for one target.
@@ -139,6 +143,7 @@ impl Shaper<'_> {
             losses: Losses::new(),
             model: self.name.into(),
             can_continue: false,
+            answers: self.call.demand.answers,
             is_plain: self.call.demand.is_plain,
         }
     }
@@ -232,6 +237,10 @@ impl Shaper<'_> {
             request
                 .messages
                 .push(Message::partial(so_far.text.as_str()));
+            // What was said already counts against the length that the caller allows.
+            for most in [&mut request.max_tokens, &mut request.max_completion_tokens] {
+                *most = most.map(|most| most.saturating_sub(so_far.tokens).max(1));
+            }
             if request.enable_thinking.is_some() || self.thinks_unless_told() {
                 request.enable_thinking = Some(false);
             }

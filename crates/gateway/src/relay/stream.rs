@@ -23,7 +23,7 @@ use super::progress::{Progress, Standing};
 use super::resume::{Resume, Resuming};
 use super::shape::{Answering, SoFar};
 use super::translate::{Translator, identity_of};
-use super::{Chain, exchange};
+use super::{Call, Chain, exchange};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
@@ -49,6 +49,8 @@ pub(super) struct StreamBody {
     next: Option<Box<Step>>,
     silence: Silence,
     told_at: std::time::Instant,
+    /// How much of the text, in bytes, earlier parts of the answer brought.
+    seam: usize,
     /// `None` while it is with the request for the rest.
     record: Option<Record>,
 }
@@ -91,7 +93,7 @@ impl StreamBody {
         let progress = resume.is_some().then(|| {
             let (to, cumulative) = (answering.to, answering.cumulative_to);
             if answering.translate {
-                Progress::of_events(to, cumulative)
+                Progress::of_events(answering.is_plain)
             } else {
                 Progress::of_frames(to, cumulative, answering.is_plain)
             }
@@ -102,6 +104,7 @@ impl StreamBody {
             writer,
             silence: Silence::new(record.idle_limit(), repairs.keep_alive),
             told_at: record.now(),
+            seam: 0,
             answering,
             progress,
             resume,
@@ -112,8 +115,16 @@ impl StreamBody {
     /// Notes how the answer ended. Done here and on drop, whichever comes first.
     fn end(&mut self, outcome: Outcome) {
         self.state = State::Cut(None);
+        if self.record.is_none() {
+            return;
+        }
+        let usage = self.writer.usage().or_else(|| {
+            // Earlier parts were paid for, whatever became of the last.
+            let resume = self.resume.as_ref()?;
+            (self.writer.prior() != TokenCounts::default()).then(|| self.spent(&resume.call))
+        });
         if let Some(record) = &mut self.record {
-            record.usage = self.writer.usage();
+            record.usage = usage;
             record.end_as(outcome);
         }
     }
@@ -175,7 +186,7 @@ impl StreamBody {
             .progress
             .as_ref()
             .map_or(Standing::Other, Progress::standing);
-        if standing == Standing::Finished {
+        if self.writer.is_finished() {
             return self.complete();
         }
         if let Some(going_on) = self.go_on(&why, standing) {
@@ -216,33 +227,30 @@ impl StreamBody {
 
     /// An answer of which only the end is missing gets one.
     fn complete(&mut self) -> Polled {
-        let (Some(progress), Some(record)) = (&self.progress, &self.record) else {
-            return Poll::Ready(None);
-        };
-        let end = match &mut self.writer {
-            Writer::Translate(translator) => translator.close(),
-            Writer::Relay(relay) if relay.has_ended() => Bytes::new(),
-            Writer::Relay(_) => {
-                let identity = progress.identity(identity_of(&self.answering, record));
-                let text = progress.text();
-                let mut closing = Translator::continued(
-                    &self.answering,
-                    identity,
-                    progress.frames(),
-                    &text,
-                    TokenCounts::default(),
-                );
-                // The native end was written already: it is the frame with the reason.
-                match self.answering.to {
-                    bailian_wire::stream::StreamSurface::Native => Bytes::new(),
-                    _ => closing.close(),
-                }
-            }
-        };
+        let end = self.writer.close();
         self.end(Outcome::Completed);
         if end.is_empty() {
             return Poll::Ready(None);
         }
+        data(end)
+    }
+
+    /// Ends an answer that is as long as the caller allows, in the words of its dialect.
+    fn end_for_length(&mut self) -> Polled {
+        let (Some(progress), Some(record)) = (&self.progress, &self.record) else {
+            return Poll::Ready(None);
+        };
+        let identity = progress.identity(identity_of(&self.answering, record));
+        let usage = self.writer.usage().unwrap_or_default();
+        let end = Translator::continued(
+            &self.answering,
+            identity,
+            progress.frames(),
+            &progress.text(),
+            usage,
+        )
+        .end_for_length();
+        self.end(Outcome::Completed);
         data(end)
     }
 
@@ -260,15 +268,27 @@ impl StreamBody {
             Standing::Nothing if resume.has_another_target() => None,
             Standing::Nothing if !self.answering.can_continue => return None,
             Standing::Nothing => Some(SoFar::default()),
-            Standing::Text(text) if self.answering.can_continue => Some(SoFar { text }),
+            Standing::Text(text) if self.answering.can_continue => Some(SoFar { text, tokens: 0 }),
             Standing::Text(text) if text.is_empty() && resume.has_another_target() => {
                 Some(SoFar::default())
             }
-            Standing::Text(_) | Standing::Finished | Standing::Other => return None,
+            Standing::Text(_) | Standing::Other => return None,
         };
+        let prior = match so_far {
+            Some(_) => self.spent(&resume.call),
+            None => TokenCounts::default(),
+        };
+        let is_used_up = |most| self.writer.has_report() && prior.output_tokens >= most;
+        if resume.call.demand.max_output.is_some_and(is_used_up) {
+            return Some(self.end_for_length());
+        }
         let resume = self.resume.take()?;
         let mut record = self.record.take()?;
-        let prior = self.prior(so_far.as_ref(), &resume);
+        self.seam = so_far.as_ref().map_or(0, |so_far| so_far.text.len());
+        let so_far = so_far.map(|so_far| SoFar {
+            tokens: prior.output_tokens,
+            ..so_far
+        });
         record.settle_part(prior);
         self.writer.note_prior(prior);
         if matches!(why, Break::Lost(_)) {
@@ -278,20 +298,26 @@ impl StreamBody {
         Some(Poll::Pending)
     }
 
-    /// What the part that was lost cost: as reported, else as estimated.
-    fn prior(&self, so_far: Option<&SoFar>, resume: &Resume) -> TokenCounts {
-        let Some(so_far) = so_far else {
-            return TokenCounts::default();
-        };
-        self.writer.usage().unwrap_or_else(|| TokenCounts {
-            input_tokens: bailian_wire::tokens::estimate_request(&resume.call.bytes).input_tokens,
-            output_tokens: bailian_wire::tokens::estimate_text(&so_far.text),
+    /// What all parts of the answer cost so far: as reported, else as estimated.
+    fn spent(&self, call: &Call) -> TokenCounts {
+        let prior = self.writer.prior();
+        self.writer.usage().unwrap_or_else(|| {
+            let text = self
+                .progress
+                .as_ref()
+                .map_or_else(String::new, Progress::text);
+            let input = bailian_wire::tokens::estimate_request(&call.bytes).input_tokens;
+            let output = bailian_wire::tokens::estimate_text(text.get(self.seam..).unwrap_or(""));
+            TokenCounts {
+                input_tokens: prior.input_tokens.saturating_add(input),
+                output_tokens: prior.output_tokens.saturating_add(output),
+            }
         })
     }
 
     /// The rest of an answer is written anew: what the client has so far is known as events, too.
     fn follow_events(&mut self, translated: bool) {
-        let Some(Progress::Chunks(_)) = &self.progress else {
+        let Some(Progress::Relayed(_)) = &self.progress else {
             return;
         };
         let Some(progress) = self.progress.take() else {
@@ -301,7 +327,7 @@ impl StreamBody {
             self.progress = Some(progress);
             return;
         }
-        let mut events = Progress::of_events(self.answering.to, self.answering.cumulative_to);
+        let mut events = Progress::of_events(self.answering.is_plain);
         if progress.frames() > 0 {
             let identity = progress.identity(bailian_wire::translate::Identity::default());
             events.push(&ChatEvent::Started {

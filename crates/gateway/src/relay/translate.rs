@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use bailian_wire::chat::{ChatEvent, ChatResponse, Usage};
+use bailian_wire::chat::{ChatEvent, ChatResponse, FinishReason, Usage};
 use bailian_wire::error::{ApiError, error_in_success};
 use bailian_wire::stream::{Accumulator, StreamDecoder, StreamEncoder, StreamError, StreamSurface};
 use bailian_wire::translate::{Identity, Losses};
@@ -181,6 +181,9 @@ pub(super) struct Translator {
     /// What an earlier part of the same answer cost.
     prior: Option<TokenCounts>,
     usage: Option<TokenCounts>,
+    /// How many answers were asked for, and how many said why they end.
+    answers: u32,
+    finished: u32,
 }
 
 /// How a stream stands after a piece.
@@ -208,6 +211,8 @@ impl Translator {
             encoder,
             prior: None,
             usage: None,
+            answers: answering.answers,
+            finished: 0,
         }
     }
 
@@ -222,13 +227,17 @@ impl Translator {
         let mut this = Self::new(answering, identity);
         this.encoder = this.encoder.continued(frames, text);
         this.prior = Some(prior);
-        this.usage = Some(prior);
         this
     }
 
     /// Tokens that were reported so far, those of an earlier part with them.
     pub(super) fn usage(&self) -> Option<TokenCounts> {
         self.usage
+    }
+
+    /// Whether every answer has said why it ends.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished >= self.answers.max(1)
     }
 
     /// Keeps what this part of the answer cost until the next begins.
@@ -255,6 +264,10 @@ impl Translator {
     pub(super) fn finish(&mut self, out: &mut BytesMut, seen: impl FnMut(&ChatEvent)) -> Flow {
         self.decoder.finish();
         match self.write(out, seen) {
+            // One of several answers may have come to its end.
+            Flow::On | Flow::Complete if !self.is_finished() => {
+                Flow::Broken(StreamError::Truncated)
+            }
             Flow::On | Flow::Complete => {
                 self.encoder.finish(out);
                 Flow::Complete
@@ -276,6 +289,7 @@ impl Translator {
                 }
                 self.usage = Some(counts(usage));
             }
+            self.finished += u32::from(matches!(event, ChatEvent::Finished { .. }));
             seen(&event);
             self.encoder.push(&event, out);
         }
@@ -286,6 +300,23 @@ impl Translator {
     pub(super) fn fail(&mut self, refusal: &Refusal, request_id: &str) -> Bytes {
         let mut out = BytesMut::new();
         self.encoder.fail(&refusal.view(request_id), &mut out);
+        out.freeze()
+    }
+
+    /// Ends an answer that is as long as it may be.
+    pub(super) fn end_for_length(&mut self) -> Bytes {
+        let mut out = BytesMut::new();
+        let usage = sum(&Usage::default(), self.prior());
+        for event in [
+            ChatEvent::Usage(usage),
+            ChatEvent::Finished {
+                choice: 0,
+                reason: FinishReason::Length,
+            },
+        ] {
+            self.encoder.push(&event, &mut out);
+        }
+        self.encoder.finish(&mut out);
         out.freeze()
     }
 

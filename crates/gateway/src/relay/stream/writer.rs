@@ -60,6 +60,8 @@ impl Writer {
             hide_usage: is_chat && repairs.usage && !answering.include_usage,
             quota_code: is_chat && repairs.quota_code,
             prior: TokenCounts::default(),
+            answers: answering.answers,
+            finished: 0,
             has_ended: false,
         }))
     }
@@ -116,6 +118,22 @@ impl Writer {
         }
     }
 
+    /// Whether the answer is whole but for what closes its stream.
+    pub(super) fn is_finished(&self) -> bool {
+        match self {
+            Self::Relay(relay) => relay.is_finished(),
+            Self::Translate(translator) => translator.is_finished(),
+        }
+    }
+
+    /// What closes the stream of such an answer.
+    pub(super) fn close(&mut self) -> Bytes {
+        match self {
+            Self::Relay(relay) => Bytes::from_static(relay.closing()),
+            Self::Translate(translator) => translator.close(),
+        }
+    }
+
     pub(super) fn is_between_frames(&self) -> bool {
         match self {
             Self::Relay(relay) => relay.cutter.is_between_frames(),
@@ -169,6 +187,9 @@ pub(super) struct Relay {
     hide_usage: bool,
     quota_code: bool,
     prior: TokenCounts,
+    /// How many answers were asked for, and how many said why they end.
+    answers: u32,
+    finished: u32,
     /// The frame that ends such streams was seen.
     has_ended: bool,
 }
@@ -180,12 +201,13 @@ impl Relay {
         }
         let mut progress = progress;
         let marks = match &mut progress {
-            Some(Progress::Chunks(chunks)) => chunks.scan(&whole),
+            Some(Progress::Relayed(relayed)) => relayed.scan(&whole),
             _ => scan(&whole, |_| {}),
         };
         if let Some(report) = marks.report.and_then(|at| whole.get(at..)) {
             self.tap.note(report);
         }
+        self.finished = self.finished.saturating_add(marks.finishes);
         self.has_ended |= ends(self.surface, &whole, marks);
         let mends = (marks.report.is_some() && self.hide_usage)
             || (self.tool_calls.is_some() && marks.calls)
@@ -274,9 +296,21 @@ impl Relay {
         }
     }
 
-    /// Whether the frame that ends such streams went out.
-    pub(super) fn has_ended(&self) -> bool {
-        self.has_ended
+    /// Whether every answer has said why it ends, so that nothing but the end can be missing.
+    fn is_finished(&self) -> bool {
+        self.has_ended || self.finished >= self.answers.max(1)
+    }
+
+    /// What ends such a stream, if it has not come.
+    fn closing(&self) -> &'static [u8] {
+        match self.surface {
+            _ if self.has_ended => b"",
+            StreamSurface::OpenAiChat => b"data: [DONE]\n\n",
+            StreamSurface::Anthropic => {
+                b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"
+            }
+            _ => b"",
+        }
     }
 
     fn finish(&mut self, mut progress: Option<&mut Progress>) -> Step {
@@ -295,20 +329,17 @@ impl Relay {
                 other => return other,
             }
         }
-        if self.is_complete(progress.as_deref()) {
-            return Step::Complete(last);
+        // What passes without being followed may be anything: a task, speech, a search.
+        let may_end_so = progress.is_none() && self.surface == StreamSurface::Native;
+        if self.is_finished() || may_end_so {
+            let mut end = BytesMut::from(last);
+            end.extend_from_slice(self.closing());
+            return Step::Complete(end.freeze());
         }
         Step::Lost(UpstreamError::Cut {
             source: "the stream ended before its answer was complete".into(),
         })
         .after(BytesMut::from(last))
-    }
-
-    /// Whether what passed is a whole answer, as far as this kind of stream shows it.
-    fn is_complete(&self, progress: Option<&Progress>) -> bool {
-        self.has_ended
-            || progress.is_some_and(Progress::is_finished)
-            || (progress.is_none() && self.surface == StreamSurface::Native)
     }
 }
 

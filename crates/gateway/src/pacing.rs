@@ -181,6 +181,15 @@ impl Pacing {
         self.config.keep_alive
     }
 
+    /// How long a request would wait for its turn.
+    pub(crate) fn patience(&self, headers: &HeaderMap) -> Duration {
+        let asked = headers.get(MAX_WAIT).and_then(|value| value.to_str().ok());
+        let most = self.config.max_wait;
+        asked
+            .and_then(parse_wait)
+            .map_or(most, |wait| wait.min(most))
+    }
+
     /// What a request asks of its lane.
     pub(crate) fn demand(
         &self,
@@ -193,8 +202,7 @@ impl Pacing {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let asked = text(PRIORITY).and_then(Class::parse);
         let class = asked.map_or(owner.priority, |class| owner.priority.lowered_to(class));
-        let patience = text(MAX_WAIT).and_then(parse_wait);
-        let patience = patience.map_or(self.config.max_wait, |wait| wait.min(self.config.max_wait));
+        let patience = self.patience(headers);
         let estimate = if lane.paces_tokens() {
             estimate_request(body)
         } else {

@@ -10,9 +10,11 @@ use http::StatusCode;
 use http::header::HeaderValue;
 use uuid::Builder;
 
+use crate::account::Account;
 use crate::config::Repairs;
 use crate::keys::VirtualKey;
 use crate::metrics::{OpenGuard, Outcome};
+use crate::route::Target;
 use crate::state::State;
 use crate::usage::TokenCounts;
 
@@ -66,6 +68,8 @@ pub(crate) struct Record {
     pub(crate) queued: Duration,
     /// How often it was sent.
     pub(crate) attempts: u32,
+    /// The target that was asked last.
+    pub(crate) target: Option<Target>,
     /// Tokens for which an earlier permit of the same request was settled.
     settled: TokenCounts,
 }
@@ -88,6 +92,7 @@ impl Record {
             permit: None,
             queued: Duration::ZERO,
             attempts: 0,
+            target: None,
             settled: TokenCounts::default(),
             state: Arc::clone(state),
         }
@@ -102,6 +107,29 @@ impl Record {
     pub(crate) fn note_first_byte(&mut self) {
         if self.first_byte.is_none() {
             self.first_byte = Some(self.elapsed());
+        }
+    }
+
+    /// Notes that the target answered as it should, if only with a refusal.
+    pub(crate) fn note_health(&self) {
+        if let (Some(target), Some(model)) = (&self.target, &self.model) {
+            self.state.routes.succeeded(target, model);
+        }
+    }
+
+    /// Notes that the target failed.
+    pub(crate) fn note_fault(&self) {
+        let (Some(target), Some(model)) = (&self.target, &self.model) else {
+            return;
+        };
+        if self.state.routes.failed(target, model, self.now()) {
+            let account = self.state.accounts.get(target.account).map(Account::name);
+            let model = target.model.as_deref().unwrap_or(model);
+            tracing::warn!(
+                account,
+                model,
+                "a target failed again and again; others are asked before it"
+            );
         }
     }
 
@@ -171,7 +199,8 @@ impl Record {
         self.state.timeouts.idle
     }
 
-    fn elapsed(&self) -> Duration {
+    /// Time since its head came.
+    pub(crate) fn elapsed(&self) -> Duration {
         self.now().saturating_duration_since(self.started)
     }
 }

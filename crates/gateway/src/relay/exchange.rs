@@ -12,7 +12,7 @@ use http::StatusCode;
 use super::resume::Resume;
 use super::shape::{Answering, Outgoing, SoFar, shape};
 use super::waiting::WaitingBody;
-use super::{Call, Chain, answer, headers, refuse};
+use super::{Call, Chain, answer, headers, plain, refuse};
 use crate::account::Account;
 use crate::errors::Refusal;
 use crate::record::Record;
@@ -254,22 +254,30 @@ impl Exchange {
             self.record.queued = permit.waited();
             self.record.hold(permit);
             self.record.attempts += 1;
+            self.record.target = Some(target.clone());
             let answer = match self.send(target, &outgoing).await {
                 Ok(answer) => answer,
-                Err(error) => return Ok(self.lost(target, &error, has_next)),
+                Err(error) => return Ok(self.lost(&error, has_next)),
             };
             let state = &self.worker.state;
             state.pacing.note_answer(target.account, answer.headers());
             if answer.status().is_success() {
-                state.routes.succeeded(target, &self.call.demand.model);
                 if let Some(permit) = &self.record.permit {
                     permit.admitted();
                 }
-                return Ok(Tried::Answered(answer, outgoing.answering));
+                if !has_next || outgoing.answering.stream {
+                    // Whether it was answered well shows at the end of the answer.
+                    return Ok(Tried::Answered(answer, outgoing.answering));
+                }
+                let held = plain::hold(answer, self.record.idle_limit());
+                return Ok(match Box::pin(held).await {
+                    Ok(answer) => Tried::Answered(answer, outgoing.answering),
+                    Err(error) => self.lost(&error, has_next),
+                });
             }
             let look = answer::look_at_error(answer, self.record.idle_limit());
             let (answer, error) = Box::pin(look).await;
-            self.note_health(target, error.class());
+            self.note_health(error.class());
             // An error about the request itself is settled with the record, at no cost.
             let throttle = throttle_of(&error);
             let may_fall_back = has_next && self.falls_back_on(error.class());
@@ -293,6 +301,7 @@ impl Exchange {
             let again = answer.status() == StatusCode::TOO_MANY_REQUESTS
                 && !matches!(throttle, Throttle::Exhausted(_))
                 && requeues < MOST_REQUEUES
+                && self.record.elapsed() < state.pacing.patience(&self.call.headers)
                 && permit.is_worth_waiting();
             if !again {
                 permit.refused(&throttle, hint);
@@ -348,22 +357,16 @@ impl Exchange {
     }
 
     /// Only faults of the target itself say something of its health.
-    fn note_health(&self, target: &Target, class: ErrorClass) {
-        let routes = &self.worker.state.routes;
-        let model = &self.call.demand.model;
-        if !is_fault(class) {
-            routes.succeeded(target, model);
-        } else if routes.failed(target, model, self.record.now()) {
-            tracing::warn!(
-                account = self.account_name(target),
-                model = target.model.as_deref().unwrap_or(model),
-                "a target failed again and again; others are asked before it"
-            );
+    fn note_health(&self, class: ErrorClass) {
+        if is_fault(class) {
+            self.record.note_fault();
+        } else {
+            self.record.note_health();
         }
     }
 
     /// No answer came.
-    fn lost(&mut self, target: &Target, error: &UpstreamError, has_next: bool) -> Tried {
+    fn lost(&mut self, error: &UpstreamError, has_next: bool) -> Tried {
         if error.sent_nothing()
             && let Some(permit) = self.record.permit.take()
         {
@@ -375,7 +378,7 @@ impl Exchange {
         } else {
             ErrorClass::Unavailable
         };
-        self.note_health(target, class);
+        self.note_health(class);
         if has_next && self.falls_back_on(class) {
             self.record.release(Usage::unknown());
             return Tried::Next;

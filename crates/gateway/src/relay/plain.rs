@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::response::Parts;
 use http_body::Frame;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 
 use super::{Chain, headers, refuse, tap};
 use crate::errors::Refusal;
@@ -24,11 +25,12 @@ const MAX_WHOLE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Makes the client's response.
 pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) -> Response {
-    let received = receive(body, &record).await;
+    let received = receive(body, record.idle_limit()).await;
     let body = match received {
         Ok(Received::Whole(bytes)) => {
             record.usage = tap::usage_of(&bytes);
             record.note_first_byte();
+            record.note_health();
             record.end_as(Outcome::Completed);
             Body::from(bytes)
         }
@@ -48,6 +50,7 @@ pub(super) fn broken_off(error: &UpstreamError, record: Record) -> Response {
         error = %Chain(error),
         "upstream broke off an answer"
     );
+    record.note_fault();
     refuse(&Refusal::upstream(error), record)
 }
 
@@ -56,8 +59,21 @@ enum Received {
     Long(Rest),
 }
 
-async fn receive(mut body: UpstreamBody, record: &Record) -> Result<Received, UpstreamError> {
-    let limit = record.idle_limit();
+/// Receives an answer before anything of it is passed on, so that another target can be asked if it
+/// does not come whole.
+pub(super) async fn hold(
+    answer: http::Response<UpstreamBody>,
+    idle: Duration,
+) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+    let (head, body) = answer.into_parts();
+    let body: UpstreamBody = match receive(body, idle).await? {
+        Received::Whole(bytes) => Box::pin(Full::new(bytes).map_err(|never| match never {})),
+        Received::Long(rest) => Box::pin(rest),
+    };
+    Ok(http::Response::from_parts(head, body))
+}
+
+async fn receive(mut body: UpstreamBody, limit: Duration) -> Result<Received, UpstreamError> {
     let mut pieces = VecDeque::new();
     let mut length = 0usize;
     while !body.is_end_stream() {
@@ -90,6 +106,21 @@ struct Rest {
     body: UpstreamBody,
 }
 
+impl http_body::Body for Rest {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        if let Some(piece) = self.pieces.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        self.body.as_mut().poll_frame(cx)
+    }
+}
+
 /// A long answer on its way to the client.
 struct LongBody {
     rest: Rest,
@@ -105,13 +136,16 @@ impl http_body::Body for LongBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         self.record.note_first_byte();
-        if let Some(piece) = self.rest.pieces.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        let polled = self.rest.body.as_mut().poll_frame(cx);
+        let polled = Pin::new(&mut self.rest).poll_frame(cx);
         match &polled {
-            Poll::Ready(None) => self.record.end_as(Outcome::Completed),
-            Poll::Ready(Some(Err(_))) => self.record.end_as(Outcome::UpstreamLost),
+            Poll::Ready(None) => {
+                self.record.note_health();
+                self.record.end_as(Outcome::Completed);
+            }
+            Poll::Ready(Some(Err(_))) => {
+                self.record.note_fault();
+                self.record.end_as(Outcome::UpstreamLost);
+            }
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         polled

@@ -2,7 +2,6 @@
 //! nothing, else with another request that has the text so far (compat.md §2.10).
 
 use std::pin::Pin;
-use std::time::Instant;
 
 use super::exchange::{Answered, Exchange};
 use super::shape::SoFar;
@@ -56,14 +55,6 @@ impl Resume {
     /// Whether there is another place to ask.
     pub(super) fn has_another_target(&self) -> bool {
         self.plan.targets.len() > 1
-    }
-
-    /// Counts the break against the health of the target.
-    pub(super) fn note_fault(&self, now: Instant) {
-        if let Some(target) = self.plan.targets.get(self.at) {
-            let routes = &self.worker.state.routes;
-            routes.failed(target, &self.call.demand.model, now);
-        }
     }
 
     /// Asks for the rest: of the other targets first, of the one that broke off last.

@@ -126,6 +126,9 @@ impl StreamBody {
         if let Some(record) = &mut self.record {
             record.usage = usage;
             record.end_as(outcome);
+            if outcome == Outcome::Completed {
+                record.note_health();
+            }
         }
     }
 
@@ -188,6 +191,13 @@ impl StreamBody {
             .map_or(Standing::Other, Progress::standing);
         if self.writer.is_finished() {
             return self.complete();
+        }
+        let faulty = match &why {
+            Break::Lost(_) => true,
+            Break::Api(error, _) => is_fault(error.class()),
+        };
+        if let Some(record) = self.record.as_ref().filter(|_| faulty) {
+            record.note_fault();
         }
         if let Some(going_on) = self.go_on(&why, standing) {
             return going_on;
@@ -291,9 +301,6 @@ impl StreamBody {
         });
         record.settle_part(prior);
         self.writer.note_prior(prior);
-        if matches!(why, Break::Lost(_)) {
-            resume.note_fault(record.now());
-        }
         self.state = State::Resuming(resume.resume(record, so_far));
         Some(Poll::Pending)
     }

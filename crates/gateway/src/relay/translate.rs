@@ -18,6 +18,7 @@ use super::{headers, plain, refuse};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
+use crate::route::is_fault;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::usage::TokenCounts;
 
@@ -53,11 +54,17 @@ pub(super) async fn whole(
     };
     let response = match read {
         Ok(response) => response,
-        Err(Failure::Api(error)) => return refuse(&Refusal::of_api(&error), record),
+        Err(Failure::Api(error)) => {
+            if is_fault(error.class()) {
+                record.note_fault();
+            }
+            return refuse(&Refusal::of_api(&error), record);
+        }
         Err(Failure::Lost(error)) => return plain::broken_off(&error, record),
     };
     record.usage = response.usage.as_ref().map(counts);
     record.note_first_byte();
+    record.note_health();
     record.end_as(Outcome::Completed);
     let identity = identity_of(answering, &record);
     let (body, more) = encode(&response, answering, &identity);

@@ -202,7 +202,7 @@ impl Upstream for Broken {
             }
             let body: UpstreamBody = Box::pin(Pieces {
                 bytes,
-                pieces,
+                lengths: pieces,
                 next: 0,
                 end,
             });
@@ -215,7 +215,7 @@ impl Upstream for Broken {
 struct Pieces {
     bytes: Bytes,
     /// Their lengths, which come again and again.
-    pieces: Vec<usize>,
+    lengths: Vec<usize>,
     next: usize,
     end: Option<UpstreamError>,
 }
@@ -232,7 +232,7 @@ impl http_body::Body for Pieces {
         if this.bytes.is_empty() {
             return Poll::Ready(this.end.take().map(Err));
         }
-        let length = this.pieces[this.next % this.pieces.len()].min(this.bytes.len());
+        let length = this.lengths[this.next % this.lengths.len()].min(this.bytes.len());
         this.next += 1;
         Poll::Ready(Some(Ok(Frame::data(this.bytes.split_to(length)))))
     }

@@ -109,8 +109,8 @@ fn anthropic(more: Value) -> Value {
 }
 
 fn with(mut body: Value, more: Value) -> Value {
-    for (name, value) in more.as_object().unwrap() {
-        body[name] = value.clone();
+    if let Value::Object(more) = more {
+        body.as_object_mut().unwrap().extend(more);
     }
     body
 }

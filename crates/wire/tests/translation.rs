@@ -11,8 +11,8 @@ use bailian_wire::chat::{
     Media, MediaKind, Message, ResponseFormat, Stop, ToolCall, ToolChoice, ToolDefinition, Usage,
 };
 use bailian_wire::stream::{Accumulator, StreamDecoder, StreamEncoder, StreamSurface};
-use bailian_wire::translate::Identity;
-use bailian_wire::{anthropic, native, openai, responses};
+use bailian_wire::translate::{Identity, Losses};
+use bailian_wire::{Dialect, anthropic, native, openai, responses};
 use bytes::BytesMut;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -258,6 +258,74 @@ fn events_of(response: &ChatResponse) -> Vec<ChatEvent> {
     events
 }
 
+/// How many cases each property is tried with; `cargo xtask test` asks for the whole number.
+fn cases() -> u32 {
+    let wanted = std::env::var("BAILIAN_GENERATED").ok();
+    wanted.and_then(|n| n.parse().ok()).unwrap_or(256)
+}
+
+/// A request in a dialect's own words.
+fn encoded(dialect: Dialect, request: &ChatRequest) -> (Value, Losses) {
+    match dialect {
+        Dialect::OpenAi => (openai::encode_request(request, true), Losses::new()),
+        Dialect::Native => {
+            let body = native::encode_request(request, true, request.has_media());
+            (body, Losses::new())
+        }
+        Dialect::Anthropic => anthropic::encode_request(request, true),
+    }
+}
+
+fn decoded(dialect: Dialect, body: &Value) -> (ChatRequest, Losses) {
+    let decoded = match dialect {
+        Dialect::OpenAi => openai::decode_request(body).unwrap(),
+        Dialect::Anthropic => anthropic::decode_request(body).unwrap(),
+        Dialect::Native => return (native::decode_request(body).unwrap(), Losses::new()),
+    };
+    (decoded.request, decoded.losses)
+}
+
+/// What a request says, however its dialect spells it: native contents are lists where one is.
+fn meaning(mut request: ChatRequest) -> Value {
+    request.result_format = None;
+    request.incremental_output = None;
+    request.stream_options = None;
+    if request.tools.is_none() {
+        request.parallel_tool_calls = None;
+    }
+    for message in &mut request.messages {
+        if let Some(Content::Parts(parts)) = &message.content
+            && let [ContentPart::Text { text, extra }] = parts.as_slice()
+            && extra.is_empty()
+        {
+            message.content = Some(Content::Text(text.clone()));
+        }
+    }
+    serde_json::to_value(&request).unwrap()
+}
+
+/// The frames of one surface, written anew for another.
+fn translated(from: StreamSurface, bytes: &[u8], to: StreamSurface) -> Vec<u8> {
+    let mut decoder = StreamDecoder::new(from);
+    let mut encoder = StreamEncoder::new(to, identity()).include_usage(true);
+    let mut out = BytesMut::new();
+    decoder.feed(bytes);
+    decoder.finish();
+    while let Some(event) = decoder.next_event() {
+        encoder.push(&event.unwrap(), &mut out);
+    }
+    encoder.finish(&mut out);
+    assert!(encoder.losses().is_empty(), "{}", encoder.losses());
+    out.to_vec()
+}
+
+const SURFACES: [StreamSurface; 4] = [
+    StreamSurface::OpenAiChat,
+    StreamSurface::Native,
+    StreamSurface::Anthropic,
+    StreamSurface::Responses,
+];
+
 fn written(surface: StreamSurface, events: &[ChatEvent], cumulative: bool) -> Vec<u8> {
     let mut out = BytesMut::new();
     let mut encoder = StreamEncoder::new(surface, identity())
@@ -285,39 +353,28 @@ fn read(surface: StreamSurface, bytes: &[u8], cumulative: bool) -> ChatResponse 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        // A case that failed is shown whole; it becomes a test of its own.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn a_request_survives_the_way_through_anthropic(request in request()) {
-        let (body, losses) = anthropic::encode_request(&request, true);
-        prop_assert!(losses.is_empty(), "{losses}");
-        prop_assert_eq!(&body["stream"], true);
-        let back = anthropic::decode_request(&body).unwrap();
-        prop_assert!(back.losses.is_empty(), "{}", back.losses);
-        let mut expected = request;
-        if expected.tools.is_none() {
-            expected.parallel_tool_calls = None;
-        }
-        prop_assert_eq!(back.request, expected);
-    }
-
-    #[test]
-    fn a_request_survives_the_way_through_openai(request in request()) {
-        let body = openai::encode_request(&request, false);
-        let back = openai::decode_request(&body).unwrap();
-        prop_assert!(back.losses.is_empty());
-        prop_assert_eq!(back.request, request);
-    }
-
-    #[test]
-    fn a_request_survives_the_way_through_native(request in request()) {
-        let body = native::encode_request(&request, false, request.has_media());
-        let mut back = native::decode_request(&body).unwrap();
-        back.result_format = None;
-        let texts = |request: &ChatRequest| -> Vec<String> { request.messages.iter().map(Message::text).collect() };
-        prop_assert_eq!(texts(&back), texts(&request));
-        if !request.has_media() {
-            prop_assert_eq!(back, request);
+    fn a_request_survives_the_way_from_each_dialect_to_each_other(request in request()) {
+        let expected = meaning(request.clone());
+        for from in Dialect::ALL {
+            let (body, lost) = encoded(from, &request);
+            prop_assert!(lost.is_empty(), "{from}: {lost}");
+            let (read, lost) = decoded(from, &body);
+            prop_assert!(lost.is_empty(), "{from}: {lost}");
+            for to in Dialect::ALL {
+                let (body, lost) = encoded(to, &read);
+                prop_assert!(lost.is_empty(), "{from} to {to}: {lost}");
+                let (read, lost) = decoded(to, &body);
+                prop_assert!(lost.is_empty(), "{from} to {to}: {lost}");
+                prop_assert_eq!(meaning(read), expected.clone(), "{} to {}", from, to);
+            }
         }
     }
 
@@ -338,13 +395,18 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_survives_the_way_through_every_dialect(response in response()) {
+    fn a_stream_survives_the_way_from_each_dialect_to_each_other(response in response()) {
         let events = events_of(&response);
-        for surface in [StreamSurface::OpenAiChat, StreamSurface::Native, StreamSurface::Anthropic,
-            StreamSurface::Responses]
-        {
-            let bytes = written(surface, &events, false);
-            prop_assert_eq!(said(&read(surface, &bytes, false)), said(&response), "{:?}", surface);
+        for from in SURFACES {
+            let bytes = written(from, &events, false);
+            prop_assert_eq!(said(&read(from, &bytes, false)), said(&response), "{:?}", from);
+            // Responses are written over chat, chat never over responses.
+            let targets = if from == StreamSurface::Responses { &[][..] } else { &SURFACES };
+            for &to in targets {
+                let bytes = translated(from, &bytes, to);
+                let read = read(to, &bytes, false);
+                prop_assert_eq!(said(&read), said(&response), "{:?} to {:?}", from, to);
+            }
         }
         let bytes = written(StreamSurface::Native, &events, true);
         prop_assert_eq!(said(&read(StreamSurface::Native, &bytes, true)), said(&response));
@@ -572,7 +634,7 @@ fn frames_of_media_parts_keep_their_text() {
 }
 
 /// A loss: `!` before a member that matters.
-fn losses_of(losses: &bailian_wire::translate::Losses) -> Vec<String> {
+fn losses_of(losses: &Losses) -> Vec<String> {
     let text = |loss: &bailian_wire::translate::Loss| {
         format!("{}{}", if loss.matters { "!" } else { "" }, loss.member)
     };

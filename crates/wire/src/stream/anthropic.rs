@@ -57,7 +57,8 @@ impl StreamDecoder {
                 .map(str::to_owned)
         };
         let kind = piece("type").unwrap_or_default();
-        if kind == "signature_delta" {
+        // The service's own are empty (compat.md §6.2).
+        if kind == "signature_delta" && event["delta"]["signature"] != "" {
             self.extra("signature", &event["delta"]["signature"]);
         }
         let delta = match kind.as_str() {

@@ -7,6 +7,8 @@ mod decode;
 mod request;
 
 pub use self::answer::{decode_response, encode_response};
-pub(crate) use self::answer::{finish_reason, stop_reason, usage_of, usage_to_value};
+pub(crate) use self::answer::{
+    finish_reason, note_own_members, stop_reason, usage_of, usage_to_value,
+};
 pub use self::decode::decode_request;
 pub use self::request::{DEFAULT_MAX_TOKENS, encode_request};

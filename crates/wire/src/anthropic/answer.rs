@@ -17,7 +17,13 @@ pub fn decode_response(answer: Value) -> ChatResponse {
     for block in blocks.into_iter().flatten() {
         let text = |name: &str| block.get(name).and_then(Value::as_str);
         match text("type").unwrap_or_default() {
-            "text" => content.push_str(text("text").unwrap_or_default()),
+            "text" => {
+                content.push_str(text("text").unwrap_or_default());
+                let citations = block.get("citations").and_then(Value::as_array);
+                if citations.is_some_and(|citations| !citations.is_empty()) {
+                    extra.insert("citations".to_owned(), block["citations"].clone());
+                }
+            }
             "thinking" => {
                 thinking.push_str(text("thinking").unwrap_or_default());
                 if let Some(signature) = text("signature").filter(|text| !text.is_empty()) {
@@ -68,6 +74,20 @@ pub fn decode_response(answer: Value) -> ChatResponse {
         extra,
         raw: answer,
         ..ChatResponse::default()
+    }
+}
+
+/// What other dialects have no place for.
+pub(crate) fn note_own_members(response: &ChatResponse, losses: &mut Losses) {
+    for name in [
+        "signature",
+        "citations",
+        "server_tool_use",
+        "web_search_tool_result",
+    ] {
+        if response.extra.contains_key(name) {
+            losses.dropped(name);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::request::encode_multimodal_part;
+use crate::anthropic::note_own_members;
 use crate::chat::{ChatResponse, Choice, Content, ContentPart, ToolCall, Usage};
 use crate::translate::{Identity, Losses};
 
@@ -14,9 +15,7 @@ pub fn encode_response(
     parts: bool,
 ) -> (Value, Losses) {
     let mut losses = Losses::new();
-    if response.extra.contains_key("signature") {
-        losses.dropped("signature");
-    }
+    note_own_members(response, &mut losses);
     let choices: Vec<Value> = response
         .choices
         .iter()
@@ -92,8 +91,8 @@ fn encode_call((call, place): (&ToolCall, u64)) -> Value {
 /// Token counts in this dialect's words (compat.md §8.8). A report in these words passes whole.
 pub(crate) fn usage_to_value(usage: &Usage) -> Value {
     // Anthropic's report has the same two names, and means something else by the first.
-    let is_native = usage.raw.get("input_tokens").is_some()
-        && usage.raw.get("cache_read_input_tokens").is_none();
+    let is_native =
+        usage.raw.get("input_tokens").is_some() && usage.raw.get("total_tokens").is_some();
     if is_native {
         return usage.raw.clone();
     }

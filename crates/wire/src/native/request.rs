@@ -43,8 +43,13 @@ fn parameters_of(request: &ChatRequest) -> Map<String, Value> {
     let Ok(Value::Object(mut members)) = serde_json::to_value(request) else {
         return Map::new();
     };
-    for name in ["model", "messages", "stream", "stream_options"] {
+    // Who the end user is has no place there (compat.md §8.1).
+    for name in ["model", "messages", "stream", "stream_options", "user"] {
         members.remove(name);
+    }
+    // One name for the length of an answer, thinking included or not.
+    if let Some(most) = members.remove("max_completion_tokens") {
+        members.entry("max_tokens").or_insert(most);
     }
     members
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::anthropic::note_own_members;
 use crate::chat::{ChatResponse, Choice, Content, FinishReason, Usage};
 use crate::translate::{Identity, Losses};
 
@@ -11,9 +12,7 @@ pub fn encode_response(response: &ChatResponse, identity: &Identity) -> (Value, 
     if response.search_info.is_some() {
         losses.dropped("search_info");
     }
-    if response.extra.contains_key("signature") {
-        losses.dropped("signature");
-    }
+    note_own_members(response, &mut losses);
     if response.audio_url.is_some() {
         losses.dropped("audio.url");
     }

@@ -258,6 +258,16 @@ impl Refusal {
         ))
     }
 
+    /// A response that nobody knows, or that is another tenant's (compat.md §5.2).
+    pub(crate) fn unknown_response(id: &str) -> Self {
+        let shown: String = id.chars().take(100).collect();
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "InvalidParameter",
+            format!("Response with id '{shown}' not found."),
+        )
+    }
+
     /// A call that only the model service understands, for a server that is not it.
     pub(crate) fn not_spoken_there(account: &str) -> Self {
         Self::invalid_request(format!(

@@ -14,6 +14,7 @@ use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 use crate::pacing::Pacing;
+use crate::responses::Responses;
 use crate::route::Routes;
 use crate::router::router;
 use crate::state::State;
@@ -128,6 +129,7 @@ impl GatewayBuilder {
             keys: self.keys.unwrap_or_else(|| self.config.key_store()),
             pacing: Pacing::new(&self.config, Arc::clone(&self.clock))?,
             clock: self.clock,
+            responses: Responses::default(),
             limits: self.config.limits,
             timeouts,
             metrics: Metrics::new(),

@@ -34,6 +34,7 @@ mod models;
 mod pacing;
 mod record;
 mod relay;
+mod responses;
 mod route;
 mod router;
 mod server;

@@ -8,12 +8,14 @@ use bailian_quota::{Permit, Usage};
 use bailian_wire::Dialect;
 use http::StatusCode;
 use http::header::HeaderValue;
+use serde_json::Value;
 use uuid::Builder;
 
 use crate::account::Account;
 use crate::config::Repairs;
 use crate::keys::VirtualKey;
 use crate::metrics::{OpenGuard, Outcome};
+use crate::responses::Turn;
 use crate::route::Target;
 use crate::state::State;
 use crate::usage::TokenCounts;
@@ -187,6 +189,18 @@ impl Record {
     /// What is mended in passing.
     pub(crate) fn repairs(&self) -> Repairs {
         self.state.repairs
+    }
+
+    /// What led to a response of the same tenant, and that response.
+    pub(crate) fn conversation(&self, response_id: &str) -> Option<Vec<Value>> {
+        let owner = self.owner.as_ref()?;
+        let responses = &self.state.responses;
+        responses.conversation(response_id, &owner.tenant, self.now())
+    }
+
+    /// Keeps a response for the calls that come back to it.
+    pub(crate) fn keep_response(&self, turn: Turn, response: Value) {
+        self.state.responses.keep(turn, response, self.now());
     }
 
     /// Counts a stream that goes on after upstream broke it.

@@ -172,12 +172,29 @@ async fn stored(Shared(worker): Shared<Worker>, request: Request) -> Response {
         .iter()
         .find_map(|name| path.find(name))
         .map_or_else(String::new, |at| path[at..].to_owned());
+    if let Some(id) = below.strip_prefix("/responses/")
+        && let Some(kept) = kept_here(&worker, id, &request)
+    {
+        return json_response(&worker, StatusCode::OK, Bytes::from(kept.to_string()));
+    }
     let surface = Surface::Other {
         root: Root::OpenAi,
         path: below.as_str().into(),
         model: Some(STORED.into()),
     };
     pass_on(worker, is_plain_path(&below), surface, request).await
+}
+
+/// A response that the gateway made itself.
+fn kept_here(worker: &Worker, below: &str, request: &Request) -> Option<serde_json::Value> {
+    let state = &worker.state;
+    let key = relay::presented_key(request.headers())?;
+    let owner = state.keys.authenticate(key)?;
+    let (method, query) = (request.method(), request.uri().query());
+    let now = state.clock.now();
+    state
+        .responses
+        .answer(method, below, query, &owner.tenant, now)
 }
 
 /// Passes a call on to a path that is partly the caller's word, if that is plain.

@@ -11,6 +11,7 @@ use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 use crate::pacing::Pacing;
+use crate::responses::Responses;
 use crate::route::Routes;
 
 /// Shared between all runtimes; immutable but for counters.
@@ -25,6 +26,8 @@ pub(crate) struct State {
     pub(crate) metrics: Metrics,
     pub(crate) models: ModelList,
     pub(crate) pacing: Pacing,
+    /// Responses that were made over chat.
+    pub(crate) responses: Responses,
     /// What opens the admin endpoints; `None` keeps them closed.
     pub(crate) admin: Option<AdminToken>,
 }

@@ -325,7 +325,7 @@ impl Exchange {
             .get(target.account)
             .ok_or_else(Refusal::internal)?;
         let so_far = self.so_far.as_ref();
-        shape(&self.call, target, account, &state.repairs, so_far)
+        shape(&self.call, target, account, &self.record, so_far)
     }
 
     /// Takes a place in the model's line.

@@ -2,6 +2,7 @@
 //! translation; and what is to be done with the answer.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bailian_wire::catalog::{Catalog, Model, Thinking};
 use bailian_wire::chat::{ChatRequest, Message, ToolChoice};
@@ -16,6 +17,8 @@ use super::{Call, mend};
 use crate::account::Account;
 use crate::config::Repairs;
 use crate::errors::Refusal;
+use crate::record::Record;
+use crate::responses::{Turn, items_of};
 use crate::route::Target;
 use crate::surface::{NATIVE_MULTIMODAL, NATIVE_TEXT, Root, Surface, place_of_chat};
 
@@ -57,6 +60,8 @@ pub(super) struct Answering {
     pub(super) losses: Losses,
     /// The model's name upstream.
     pub(super) model: Box<str>,
+    /// A response that is to be kept, with what led to it.
+    pub(super) turn: Option<Box<Turn>>,
     /// The answer is a chat that can go on from where it broke off.
     pub(super) can_continue: bool,
     /// How many answers were asked for.
@@ -79,7 +84,7 @@ pub(super) fn shape(
     call: &Call,
     target: &Target,
     account: &Account,
-    repairs: &Repairs,
+    record: &Record,
     so_far: Option<&SoFar>,
 ) -> Result<Outgoing, Refusal> {
     let name = target.model.as_deref().unwrap_or(&call.demand.model);
@@ -90,7 +95,7 @@ pub(super) fn shape(
     let shaper = Shaper {
         call,
         account,
-        repairs,
+        repairs: &record.repairs(),
         name,
         model,
         is_alias: target.model.is_some(),
@@ -98,7 +103,7 @@ pub(super) fn shape(
     match &call.surface {
         Surface::Chat(dialect) => shaper.chat(*dialect, false, target.dialect, so_far),
         Surface::NativeMultimodal => shaper.chat(Dialect::Native, true, target.dialect, so_far),
-        Surface::Responses if !account.is_service() => shaper.responses(),
+        Surface::Responses if !account.is_service() => shaper.responses(record),
         Surface::Responses | Surface::Embeddings => shaper.unchanged(),
         Surface::Other { root, .. } => {
             let understood = account.is_service() || matches!(root, Root::OpenAi | Root::Rerank);
@@ -142,6 +147,7 @@ impl Shaper<'_> {
             include_usage: self.call.demand.usage == UsageSwitch::Asked,
             losses: Losses::new(),
             model: self.name.into(),
+            turn: None,
             can_continue: false,
             answers: self.call.demand.answers,
             is_plain: self.call.demand.is_plain,
@@ -435,8 +441,20 @@ impl Shaper<'_> {
     }
 
     /// A response over chat, for servers that know nothing else.
-    fn responses(&self) -> Result<Outgoing, Refusal> {
-        let body = self.body()?;
+    fn responses(&self, record: &Record) -> Result<Outgoing, Refusal> {
+        let mut body = self.body()?;
+        let is_kept = body.get("store") != Some(&Value::Bool(false));
+        let mut input = Vec::new();
+        if let Some(previous) = body.get("previous_response_id").and_then(Value::as_str) {
+            input = record
+                .conversation(previous)
+                .ok_or_else(|| Refusal::unknown_response(previous))?;
+            body["previous_response_id"] = Value::Null;
+        }
+        input.extend(items_of(&body["input"]));
+        if !input.is_empty() {
+            body["input"] = Value::from(input.clone());
+        }
         let Decoded {
             mut request,
             mut losses,
@@ -448,6 +466,10 @@ impl Shaper<'_> {
         let (root, path) = place_of_chat(Dialect::OpenAi);
         let body = openai::encode_request(&request, self.call.demand.stream);
         let mut answering = self.answering(StreamSurface::OpenAiChat, StreamSurface::Responses);
+        let tenant = record.owner.as_ref().map(|owner| Arc::clone(&owner.tenant));
+        answering.turn = tenant
+            .filter(|_| is_kept)
+            .map(|tenant| Box::new(Turn { tenant, input }));
         answering.translate = true;
         answering.losses = losses;
         Ok(Outgoing {

@@ -161,6 +161,7 @@ impl StreamBody {
                 self.take(Step::Frames(frames), cx)
             }
             Step::Complete(frames) => {
+                self.keep_response(&frames);
                 self.end(Outcome::Completed);
                 Some(if frames.is_empty() {
                     Poll::Ready(None)
@@ -170,6 +171,19 @@ impl StreamBody {
             }
             Step::Error(error, told) => Some(self.break_off(Break::Api(error, told), cx)),
             Step::Lost(error) => Some(self.break_off(Break::Lost(error), cx)),
+        }
+    }
+
+    /// A response that is whole stands in the last frame of its stream.
+    fn keep_response(&mut self, frames: &[u8]) {
+        let (Some(turn), Some(record)) = (self.answering.turn.take(), &self.record) else {
+            return;
+        };
+        let last = super::frames::split(frames).last();
+        let event = last.and_then(super::frames::data_of);
+        let event = event.and_then(|data| serde_json::from_slice::<serde_json::Value>(data).ok());
+        if let Some(mut event) = event {
+            record.keep_response(*turn, event["response"].take());
         }
     }
 

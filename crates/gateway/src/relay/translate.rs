@@ -68,6 +68,9 @@ pub(super) async fn whole(
     record.end_as(Outcome::Completed);
     let identity = identity_of(answering, &record);
     let (body, more) = encode(&response, answering, &identity);
+    if let Some(turn) = &answering.turn {
+        record.keep_response((**turn).clone(), body.clone());
+    }
     let mut losses = answering.losses.clone();
     losses.extend(more);
     let mut answer = Response::new(Body::from(body.to_string()));

@@ -214,3 +214,21 @@ pub async fn two_accounts(first: &str) -> (RunningSimulator, Running) {
     let config = Config::parse(&text, "test", &|_: &str| None).unwrap();
     (second, start(config))
 }
+
+/// Asks a server without a gateway in between; the status and the body as it came.
+pub async fn raw_to(base_url: &str, path: &str, body: &Value) -> (u16, String) {
+    let address = base_url.trim_start_matches("http://").parse().unwrap();
+    let request = with(
+        post(path, body.to_string()),
+        "authorization",
+        "Bearer sk-direct-0001",
+    );
+    let (status, _, text) = read(send(address, request).await).await;
+    (status.as_u16(), text)
+}
+
+/// The same for JSON.
+pub async fn request_to(base_url: &str, path: &str, body: &Value) -> (u16, Value) {
+    let (status, text) = raw_to(base_url, path, body).await;
+    (status, serde_json::from_str(&text).unwrap())
+}

@@ -8,7 +8,7 @@ use crate::decimal;
 use crate::error::{PriceError, Unpriced};
 use crate::request::Request;
 use crate::terms::{Column, Terms};
-use crate::tier::{Conditions, Item, Items, Tier, Unit};
+use crate::tier::{Item, Items, Tier, Unit};
 use crate::{tokens, usage::Usage};
 
 pub(crate) fn cost(book: &PriceBook, request: &Request) -> Result<Cost, PriceError> {
@@ -33,8 +33,8 @@ pub(crate) struct Bill<'a> {
     pub(crate) book: &'a PriceBook,
     pub(crate) request: &'a Request,
     pub(crate) terms: Terms<'a>,
-    /// Of every line.
-    multiplier: Decimal,
+    /// Of every line; `None` if it has more digits than a decimal holds.
+    multiplier: Option<Decimal>,
     lines: Vec<CostLine>,
     pub(crate) notes: Vec<Note>,
 }
@@ -68,7 +68,7 @@ impl<'a> Bill<'a> {
         Ok(Self {
             book,
             request,
-            multiplier: terms.multiplier,
+            multiplier: Some(terms.multiplier),
             terms,
             lines: Vec::new(),
             notes,
@@ -95,7 +95,7 @@ impl<'a> Bill<'a> {
             entry: self.terms.entry.clone(),
             said: distinct(refused)
                 .into_iter()
-                .map(|key| said(key, self.request))
+                .map(|key| format!("{key} {}", context.said(key).unwrap_or_default()))
                 .collect(),
         })
     }
@@ -177,8 +177,9 @@ impl<'a> Bill<'a> {
     }
 
     pub(crate) fn multiply(&mut self, by: Decimal) {
-        // Multipliers have few digits; should the product not be exact, no line can be written.
-        self.multiplier = decimal::multiply(self.multiplier, by).unwrap_or(Decimal::MAX);
+        self.multiplier = self
+            .multiplier
+            .and_then(|multiplier| decimal::multiply(multiplier, by));
     }
 
     /// Writes a line at the entry's unit. Nothing used is no line.
@@ -189,7 +190,8 @@ impl<'a> Bill<'a> {
         unit_price: Decimal,
         multiplier: Decimal,
     ) -> Result<(), PriceError> {
-        let multiplier = decimal::multiply(multiplier, self.multiplier);
+        let whole = self.multiplier;
+        let multiplier = whole.and_then(|whole| decimal::multiply(multiplier, whole));
         let multiplier = multiplier.ok_or_else(|| self.too_large())?;
         self.write(
             kind,
@@ -398,38 +400,7 @@ fn distinct(keys: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
 
 /// Whether the tiers state different things for a key, so that saying it would help.
 fn differs(tiers: &[&Tier], key: &str) -> bool {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let value = |when: &Conditions| match key {
-        "resolution" => text(&when.resolution),
-        "service_mode" => text(&when.service_mode),
-        "task" => text(&when.task),
-        "spec" => text(&when.spec),
-        "aspect" => text(&when.aspect),
-        "audio" => format!("{:?}", when.audio),
-        "reference_video" => format!("{:?}", when.reference_video),
-        "prompt_extend" => format!("{:?}", when.prompt_extend),
-        _ => format!("{:?}", when.volume_gt),
-    };
-    let mut values = tiers.iter().map(|tier| value(&tier.when));
-    let first = values.next();
-    values.any(|other| Some(&other) != first.as_ref())
-}
-
-/// What the request says for a key.
-fn said(key: &'static str, request: &Request) -> String {
-    let context = &request.context;
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let flag = |value: Option<bool>| value.unwrap_or_default().to_string();
-    let value = match key {
-        "resolution" => text(&context.resolution),
-        "service_mode" => text(&context.service_mode),
-        "task" => text(&context.task),
-        "spec" => text(&context.spec),
-        "aspect" => text(&context.aspect),
-        "audio" => flag(context.audio),
-        "reference_video" => flag(context.reference_video),
-        "prompt_extend" => flag(context.prompt_extend),
-        _ => context.volume.unwrap_or_default().to_string(),
-    };
-    format!("{key} {value}")
+    let mut wanted = tiers.iter().map(|tier| tier.when.wanted(key));
+    let first = wanted.next();
+    wanted.any(|other| Some(&other) != first.as_ref())
 }

@@ -26,6 +26,7 @@
 
 mod bill;
 mod book;
+mod conditions;
 mod cost;
 mod decimal;
 mod error;
@@ -42,11 +43,12 @@ mod usage;
 pub use rust_decimal::Decimal;
 
 pub use self::book::PriceBook;
+pub use self::conditions::Conditions;
 pub use self::cost::{Cost, CostLine, LineKind, Note};
 pub use self::error::{DataError, OverrideError, PriceError, Unpriced};
 pub use self::listing::Entry;
 pub use self::moment::{InvalidMoment, Moment};
 pub use self::overrides::{OverrideTier, PriceOverride};
 pub use self::request::{Options, Request};
-pub use self::tier::{CacheTerms, Conditions, Currency, Unit};
+pub use self::tier::{CacheTerms, Currency, Unit};
 pub use self::usage::{Context, InputSplit, Usage};

@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::conditions::Conditions;
 use crate::decimal::Exact;
 use crate::error::OverrideError;
 use crate::listing;
 use crate::moment::Moment;
-use crate::tier::{CacheTerms, Conditions, Currency, Item, Tier, Unit};
+use crate::tier::{CacheTerms, Currency, Item, Tier, Unit};
 
 /// A price of the operator's own, true from one moment to another.
 ///

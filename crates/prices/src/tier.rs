@@ -5,7 +5,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::usage::Context;
+use crate::conditions::Conditions;
 
 /// What a price is paid in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,137 +73,6 @@ impl fmt::Display for Unit {
             Self::Voice => "per voice",
             Self::Call => "per call",
         })
-    }
-}
-
-/// When a tier's prices hold. What is left out does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct Conditions {
-    /// The request's input, in tokens, is above this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_tokens_gt: Option<u64>,
-    /// And at most this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_tokens_lte: Option<u64>,
-    /// [`Context::volume`] is above this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub volume_gt: Option<u64>,
-    /// And at most this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub volume_lte: Option<u64>,
-    /// [`Context::resolution`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resolution: Option<String>,
-    /// [`Context::audio`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audio: Option<bool>,
-    /// [`Context::reference_video`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference_video: Option<bool>,
-    /// [`Context::service_mode`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_mode: Option<String>,
-    /// [`Context::task`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
-    /// [`Context::spec`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub spec: Option<String>,
-    /// [`Context::aspect`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub aspect: Option<String>,
-    /// [`Context::prompt_extend`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt_extend: Option<bool>,
-    /// How the model thinks (`hybrid`, `thinking_only`, `non_thinking_only`): a description, not a
-    /// condition.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-}
-
-/// What a condition makes of a context.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fit {
-    Yes,
-    Unsaid,
-    No,
-}
-
-impl Conditions {
-    /// The key, what is required and what was said, for every condition but the input's length.
-    fn each(&self, context: &Context) -> [(&'static str, Fit); 9] {
-        let text = |want: &Option<String>, said: &Option<String>| match (want, said) {
-            (None, _) => Fit::Yes,
-            (Some(_), None) => Fit::Unsaid,
-            (Some(want), Some(said)) if want.eq_ignore_ascii_case(said) => Fit::Yes,
-            _ => Fit::No,
-        };
-        let flag = |want: Option<bool>, said: Option<bool>| match (want, said) {
-            (None, _) => Fit::Yes,
-            (Some(_), None) => Fit::Unsaid,
-            (Some(want), Some(said)) if want == said => Fit::Yes,
-            _ => Fit::No,
-        };
-        let volume = match (self.volume_gt.or(self.volume_lte), context.volume) {
-            (None, _) => Fit::Yes,
-            (Some(_), None) => Fit::Unsaid,
-            (Some(_), Some(volume)) => {
-                let above = self.volume_gt.is_none_or(|bound| volume > bound);
-                let below = self.volume_lte.is_none_or(|bound| volume <= bound);
-                if above && below { Fit::Yes } else { Fit::No }
-            }
-        };
-        [
-            ("resolution", text(&self.resolution, &context.resolution)),
-            ("audio", flag(self.audio, context.audio)),
-            (
-                "reference_video",
-                flag(self.reference_video, context.reference_video),
-            ),
-            (
-                "service_mode",
-                text(&self.service_mode, &context.service_mode),
-            ),
-            ("task", text(&self.task, &context.task)),
-            ("spec", text(&self.spec, &context.spec)),
-            ("aspect", text(&self.aspect, &context.aspect)),
-            (
-                "prompt_extend",
-                flag(self.prompt_extend, context.prompt_extend),
-            ),
-            ("volume", volume),
-        ]
-    }
-
-    /// Whether nothing that was said speaks against it.
-    pub(crate) fn allow(&self, context: &Context) -> bool {
-        self.each(context).iter().all(|(_, fit)| *fit != Fit::No)
-    }
-
-    /// The keys that it depends on and that were not said.
-    pub(crate) fn unsaid(&self, context: &Context) -> impl Iterator<Item = &'static str> {
-        self.each(context)
-            .into_iter()
-            .filter_map(|(key, fit)| (fit == Fit::Unsaid).then_some(key))
-    }
-
-    /// The keys that speak against it.
-    pub(crate) fn refused(&self, context: &Context) -> impl Iterator<Item = &'static str> {
-        self.each(context)
-            .into_iter()
-            .filter_map(|(key, fit)| (fit == Fit::No).then_some(key))
-    }
-
-    pub(crate) fn is_above_start(&self, input_tokens: u64) -> bool {
-        self.input_tokens_gt
-            .is_none_or(|bound| input_tokens > bound)
-    }
-
-    pub(crate) fn is_within_end(&self, input_tokens: u64) -> bool {
-        self.input_tokens_lte
-            .is_none_or(|bound| input_tokens <= bound)
     }
 }
 

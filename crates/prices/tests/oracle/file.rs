@@ -90,7 +90,7 @@ impl<'a> PriceFile<'a> {
             .into_iter()
             .filter(|entry| entry["secondary"].get() == "false");
         Self {
-            entries: entries.map(Entry::read).collect(),
+            entries: entries.map(|entry| Entry::read(&entry)).collect(),
             rules: [
                 rule("implicit", "hit_multiplier"),
                 rule("explicit", "hit_multiplier"),
@@ -101,7 +101,7 @@ impl<'a> PriceFile<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn read(entry: Object<'a>) -> Self {
+    fn read(entry: &Object<'a>) -> Self {
         let member = |key: &str| entry.get(key).map(|raw| object(raw));
         Self {
             model: text(entry["model"]),
@@ -113,7 +113,7 @@ impl<'a> Entry<'a> {
             superseded: entry
                 .get("supersedes")
                 .map(|old| tiers(object(old)["tiers"])),
-            batch: optional(&entry, "batch_multiplier"),
+            batch: optional(entry, "batch_multiplier"),
             promotion: member("promo").and_then(|promo| optional(&promo, "multiplier")),
             cache: member("cache").unwrap_or_default(),
             first_use: member("one_time")

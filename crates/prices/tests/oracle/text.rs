@@ -5,7 +5,7 @@ use fastrand::Rng;
 use num_bigint::BigInt;
 use num_rational::BigRational;
 
-use super::file::{Entry, PriceFile, number};
+use super::file::{Entry, PriceFile, Tier, number};
 use super::{agree, ask};
 
 const RANDOM_PER_ENTRY: usize = 1_600;
@@ -109,7 +109,7 @@ pub fn compare(file: &PriceFile<'_>, entry: &Entry<'_>, rng: &mut Rng) -> usize 
     }
     let mut request = ask(entry);
     let mut count = 0;
-    let ends: Vec<u64> = entry.tiers.iter().filter_map(|tier| tier.end()).collect();
+    let ends: Vec<u64> = entry.tiers.iter().filter_map(Tier::end).collect();
     let longest = ends.iter().max().copied().unwrap_or(1_000_000);
     let mut inputs = vec![1, 2, longest + longest / 3];
     for end in ends {

@@ -1,7 +1,7 @@
 //! The price book: listed prices, the operator's own, and what each id is priced as.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, LazyLock};
 
 use sha2::{Digest, Sha256};
@@ -32,13 +32,24 @@ static EMBEDDED: LazyLock<PriceBook> = LazyLock::new(|| {
 /// assert_eq!(cost.total.to_string(), "0.0045");
 /// # Ok::<(), bailian_prices::PriceError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct PriceBook {
     pub(crate) listing: Arc<Listing>,
     pub(crate) overrides: Arc<HashMap<String, Vec<Stated>>>,
     pub(crate) aliases: Arc<BTreeMap<String, String>>,
     listed_version: String,
     version: String,
+}
+
+impl fmt::Debug for PriceBook {
+    // A thousand entries help nobody in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PriceBook")
+            .field("version", &self.version)
+            .field("entries", &self.listing.entries.len())
+            .field("overrides", &self.overrides.values().flatten().count())
+            .finish_non_exhaustive()
+    }
 }
 
 impl PriceBook {

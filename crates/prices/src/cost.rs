@@ -29,7 +29,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Whether the figures come from a third party, were computed, or were not confirmed.
+    /// Whether a figure that it rests on was not confirmed, was computed, or follows a general rule.
     pub fn is_unverified(&self) -> bool {
         self.notes.iter().any(|note| {
             matches!(
@@ -155,7 +155,8 @@ impl Serialize for LineKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
-    /// The figures come from a third party or from one copy of a page only.
+    /// No official page confirms the figures: they come from model cards, from one old copy or from
+    /// a third party.
     Unverified,
     /// The dollar figures were computed from those in renminbi.
     DollarsDerived,

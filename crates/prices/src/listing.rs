@@ -84,7 +84,8 @@ impl Entry {
         self.source_date
     }
 
-    /// Whether the prices come from a third party or were computed.
+    /// Whether no official page confirms the prices: they come from model cards, from one old copy
+    /// or from a third party.
     pub fn is_unverified(&self) -> bool {
         self.unverified
     }

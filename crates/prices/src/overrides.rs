@@ -126,6 +126,13 @@ impl OverrideTier {
                 .collect(),
         }
     }
+
+    /// The prices by item.
+    pub fn items(&self) -> impl Iterator<Item = (&str, Decimal)> {
+        self.items
+            .iter()
+            .map(|(key, price)| (key.as_str(), price.0))
+    }
 }
 
 /// An override that makes sense.

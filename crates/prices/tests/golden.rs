@@ -9,7 +9,8 @@
 mod support;
 
 use bailian_prices::{
-    Context, Currency, InputSplit, LineKind, Note, Options, PriceBook, PriceError, Unpriced, Usage,
+    Context, Currency, Decimal, InputSplit, LineKind, Note, Options, PriceBook, PriceError,
+    Unpriced, Usage,
 };
 use support::{SINGAPORE, beijing, book, day, decimal, has, request, total};
 
@@ -407,6 +408,15 @@ fn a_region_with_several_scopes_says_which_was_assumed() {
 }
 
 #[test]
+fn a_request_without_input_is_a_short_one() {
+    let cost = book()
+        .cost(&beijing("qwen3-max", Usage::tokens(0, 1_000)))
+        .unwrap();
+    assert_eq!(total(&cost), "0.01");
+    assert_eq!(cost.notes, []);
+}
+
+#[test]
 fn an_input_beyond_the_last_tier_is_billed_at_the_last() {
     let cost = book()
         .cost(&beijing("glm-4.5", Usage::tokens(96_001, 0)))
@@ -430,4 +440,27 @@ fn the_version_names_the_date_and_the_content() {
         .cost(&beijing("qwen3-max", Usage::tokens(1, 1)))
         .unwrap();
     assert_eq!(cost.version, version);
+}
+
+#[test]
+fn the_largest_counts_are_exact_or_refused() {
+    let largest = beijing("qwen3-max", Usage::tokens(u64::MAX, u64::MAX));
+    let cost = book().cost(&largest).unwrap();
+    // (2^64 - 1) × (7 + 28) by the million
+    assert_eq!(cost.total.to_string(), "645636042579834.306525");
+    assert!(book().estimate(&largest).is_ok());
+    let mut parts = Usage::tokens(u64::MAX, 0);
+    parts.implicit_cached_tokens = u64::MAX;
+    parts.explicit_cached_tokens = u64::MAX;
+    let error = book().cost(&beijing("qwen3-max", parts)).unwrap_err();
+    assert!(matches!(error, PriceError::Inconsistent { .. }));
+    let mut endless = Usage::new();
+    endless.output_seconds = Decimal::MAX - Decimal::ONE;
+    let mut context = Context::new();
+    context.resolution = Some("720P".to_owned());
+    let film = beijing("wan2.7-t2v", endless).context(context);
+    assert!(matches!(
+        book().cost(&film),
+        Err(PriceError::TooLarge { .. })
+    ));
 }

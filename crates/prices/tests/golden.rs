@@ -80,6 +80,26 @@ fn a_family_with_its_own_cache_prices_is_billed_by_them() {
 }
 
 #[test]
+fn an_entry_that_says_nothing_of_the_cache_follows_the_rule_and_says_so() {
+    let mut usage = Usage::tokens(10_000, 0);
+    usage.explicit_cached_tokens = 10_000;
+    let cost = book().cost(&beijing("glm-4.5", usage.clone())).unwrap();
+    assert_eq!(total(&cost), "0.003"); // 3 元 × 0.1
+    assert!(has(&cost, &Note::CacheAssumed) && cost.is_unverified());
+    let cost = book()
+        .cost(&beijing("deepseek-v4-pro-0813", usage))
+        .unwrap();
+    assert!(has(&cost, &Note::CacheUnverified));
+    // Of text and pictures, the text is taken to be what was cached.
+    let mut usage = Usage::tokens(2_000, 0);
+    usage.input_split = Some(InputSplit::new(1_000, 0, 0));
+    usage.implicit_cached_tokens = 1_500;
+    let cost = book().cost(&beijing("qwen-omni-turbo", usage)).unwrap();
+    assert_eq!(total(&cost), "0.00098"); // 1,000 × 0.4 × 0.2 + 500 × 1.5 × 0.2 + 500 × 1.5
+    assert!(has(&cost, &Note::CachedMediaAssumed));
+}
+
+#[test]
 fn cached_tokens_count_for_the_tier() {
     let mut usage = Usage::tokens(32_001, 0);
     usage.implicit_cached_tokens = 32_000;

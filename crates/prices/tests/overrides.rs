@@ -125,11 +125,19 @@ fn what_an_override_leaves_out_stays_as_listed() {
         "#,
     );
     let mut usage = Usage::tokens(1_000_000, 0);
-    usage.implicit_cached_tokens = 1_000_000;
-    assert_eq!(
-        total(&cheap.cost(&beijing("qwen3.8-max", usage)).unwrap()),
-        "1"
-    );
+    usage.explicit_cached_tokens = 1_000_000;
+    let cost = cheap.cost(&beijing("qwen3.8-max", usage)).unwrap();
+    assert_eq!(total(&cost), "0.666664"); // 8 × 0.083333; 1 元 is for an input of 12
+    // Nor do listed promotions apply to an own price; to a discount over the list they do.
+    let own = |terms: &str| {
+        let head = "[[prices]]\nmodel = \"qwen3.7-max\"\ncurrency = \"CNY\"\neffective_from = 2026-01-01\n";
+        let request = beijing("qwen3.7-max", Usage::tokens(1_000_000, 0));
+        let request = request.options(Options::new().apply_promo(true));
+        total(&with(&format!("{head}{terms}")).cost(&request).unwrap())
+    };
+    let price = "unit = \"per_1m_tokens\"\ntiers = [{ items = { input = 10, output = 30 } }]";
+    assert_eq!(own(price), "10");
+    assert_eq!(own("multiplier = \"0.9\""), "5.4"); // 12 × 0.5 × 0.9
 }
 
 #[test]

@@ -15,6 +15,15 @@ from importlib import metadata
 def installed():
     """Drivers of the clients in this environment, ready to be made for a place."""
     drivers = []
+    # Packages that are built on the clients below; those have environments of their own.
+    if version("langchain-core"):
+        from drivers import langchain_client
+
+        return langchain_client.DRIVERS
+    if version("litellm"):
+        from drivers import litellm_client
+
+        return litellm_client.DRIVERS
     if version("dashscope"):
         from drivers import dashscope_modules
 

@@ -53,7 +53,7 @@ class Sync(_OpenAi):
                     **self._arguments(messages, options, False)
                 )
             except openai.APIError as error:
-                raise _failure(error) from error
+                raise failure(error) from error
             return _answer(completion)
 
     def stream(self, messages, **options) -> Answer:
@@ -64,7 +64,7 @@ class Sync(_OpenAi):
                 for chunk in chunks:
                     _join(joiner, chunk)
             except openai.APIError as error:
-                raise _failure(error) from error
+                raise failure(error) from error
             return joiner.answer()
 
     def abandon(self, messages, **options):
@@ -78,7 +78,7 @@ class Sync(_OpenAi):
             try:
                 return _embedded(client.embeddings.create(input=texts, **options))
             except openai.APIError as error:
-                raise _failure(error) from error
+                raise failure(error) from error
 
 
 class Async(_OpenAi):
@@ -92,7 +92,7 @@ class Async(_OpenAi):
                         **self._arguments(messages, options, False)
                     )
                 except openai.APIError as error:
-                    raise _failure(error) from error
+                    raise failure(error) from error
                 return _answer(completion)
 
         return asyncio.run(run())
@@ -108,7 +108,7 @@ class Async(_OpenAi):
                     async for chunk in chunks:
                         _join(joiner, chunk)
                 except openai.APIError as error:
-                    raise _failure(error) from error
+                    raise failure(error) from error
                 return joiner.answer()
 
         return asyncio.run(run())
@@ -139,12 +139,12 @@ class Async(_OpenAi):
                 try:
                     return _embedded(await client.embeddings.create(input=texts, **options))
                 except openai.APIError as error:
-                    raise _failure(error) from error
+                    raise failure(error) from error
 
         return asyncio.run(run())
 
 
-def _failure(error) -> CallFailed:
+def failure(error) -> CallFailed:
     body = error.body if isinstance(error.body, dict) else {}
     return CallFailed(
         type(error).__name__,

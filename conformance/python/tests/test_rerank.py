@@ -31,6 +31,7 @@ def test_the_order_is_what_upstream_gave(driver, direct):
     assert rank(driver, len(DOCUMENTS)) == rank(direct, len(DOCUMENTS))
 
 
+@pytest.mark.needs("rerank_errors")
 def test_an_unknown_rerank_model_is_refused(driver):
     with pytest.raises(CallFailed) as caught:
         rank(driver, 3, model="no-such-model")

@@ -30,7 +30,7 @@ pub(super) struct PythonClient {
 }
 
 /// The requirement files, one for each environment.
-const PYTHON: [&str; 7] = [
+const PYTHON: [&str; 9] = [
     "dashscope-2.0.2",
     "dashscope-1.24.6",
     "openai-3.54.0",
@@ -38,6 +38,8 @@ const PYTHON: [&str; 7] = [
     "anthropic-2.12.0",
     "anthropic-0.125.0",
     "langchain-openai-1.7.4",
+    "langchain-community-0.4.2",
+    "litellm-1.110.2",
 ];
 
 /// Names and packages of the Node clients, as `conformance/node/package.json` has them.

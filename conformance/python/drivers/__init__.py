@@ -4,7 +4,7 @@ A driver has ``name``, ``dialect`` (``native``, ``openai`` or ``anthropic``), ``
 protocol has no word for; left out where it has all), ``chat``, ``stream`` and ``abandon``,
 which leaves a stream after its first piece; asynchronous ones have ``give_up``, too, which does not
 wait for an answer longer than so many seconds. ``embed`` and ``rerank`` are there unless ``cannot``
-names them; ``splits_texts`` says that the client itself asks for many vectors in several requests.
+names them; ``codeless`` are statuses of failures whose code the client does not tell; ``splits_texts`` says that the client itself asks for many vectors in several requests.
 Options are those of the service, spelled as in its documentation; a driver says them the way its
 client wants. Failures come out as ``CallFailed`` with the client's own exception type.
 """

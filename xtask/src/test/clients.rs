@@ -43,9 +43,12 @@ const PYTHON: [&str; 9] = [
 ];
 
 /// Names and packages of the Node clients, as `conformance/node/package.json` has them.
-pub(super) const NODE: [(&str, &str); 2] = [
+pub(super) const NODE: [(&str, &str); 5] = [
     ("openai-node-7.57.0", "openai"),
     ("openai-node-6.49.0", "openai-6"),
+    ("anthropic-node-1.14.0", "@anthropic-ai/sdk"),
+    ("anthropic-node-0.125.0", "anthropic-0"),
+    ("ai-sdk-7.0.173", "ai"),
 ];
 
 impl Clients {

@@ -39,6 +39,13 @@ def test_a_picture_reaches_upstream_beside_the_text(driver, direct, way, picture
 
 
 @pytest.mark.simulated
+def test_a_picture_reaches_upstream_as_it_is(driver, direct, way, picture):
+    # The simulator draws its answer from the picture's name, too: another one, another answer.
+    answer = ask(driver, way, about_picture(picture))
+    assert answer.content() != ask(direct, way, about_picture(picture[:-1])).content()
+
+
+@pytest.mark.simulated
 def test_every_picture_of_a_turn_reaches_upstream(driver, way):
     messages = about_picture(PICTURES["data"])
     messages[0]["content"] += about_picture(PICTURES["https"], "And in this one?")[0]["content"]

@@ -70,7 +70,7 @@ where
                 demand,
             });
             match call.surface {
-                Surface::Embeddings => Box::pin(embed(worker, call, record)).await,
+                Surface::Embeddings(_) => Box::pin(embed(worker, call, record)).await,
                 _ => Exchange::new(worker, call, record).respond().await,
             }
         }

@@ -14,7 +14,7 @@ use crate::admin;
 use crate::errors::Refusal;
 use crate::record::RequestId;
 use crate::relay;
-use crate::surface::{NATIVE_MULTIMODAL, NATIVE_TEXT, Root, STORED, Surface};
+use crate::surface::{NATIVE_EMBEDDINGS, NATIVE_MULTIMODAL, NATIVE_TEXT, Root, STORED, Surface};
 use crate::worker::Worker;
 
 /// The roots under which OpenAI's protocol is served: the short one and the service's own.
@@ -96,7 +96,10 @@ pub(crate) fn router(worker: Worker) -> Router {
                 served(Surface::Chat(Dialect::OpenAi)),
             )
             .route(&at("/completions"), served(completions))
-            .route(&at("/embeddings"), served(Surface::Embeddings))
+            .route(
+                &at("/embeddings"),
+                served(Surface::Embeddings(Dialect::OpenAi)),
+            )
             .route(
                 &at("/models"),
                 get(models).fallback(|shared, uri: Uri| wrong_method("GET", shared, &uri)),
@@ -145,7 +148,10 @@ async fn native_service(
     if is_task {
         return refuse(&worker, request.uri().path(), &Refusal::no_tasks());
     }
-    let surface = Surface::other(Root::Native, format!("/services/{path}"));
+    let surface = match format!("/services/{path}") {
+        path if path == NATIVE_EMBEDDINGS => Surface::Embeddings(Dialect::Native),
+        path => Surface::other(Root::Native, path),
+    };
     pass_on(worker, is_plain_path(&path), surface, request).await
 }
 

@@ -6,7 +6,7 @@ mod tools;
 
 use serde_json::{Value, json};
 
-use crate::call::{Call, media_kinds, message_text};
+use crate::call::{Call, media_kinds, message_text, pictures};
 use crate::config::ScriptedCall;
 use crate::tokens::{self, Tokens};
 
@@ -155,6 +155,9 @@ fn rng(call: &Call, seed: u64, index: u64) -> fastrand::Rng {
     for message in &call.messages {
         add(message["role"].as_str().unwrap_or_default().as_bytes());
         add(message_text(message).as_bytes());
+        for picture in pictures(message) {
+            add(picture.as_bytes());
+        }
     }
     fastrand::Rng::with_seed(hash)
 }

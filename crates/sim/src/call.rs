@@ -186,6 +186,15 @@ pub(crate) fn media_kinds(message: &Value) -> Vec<&'static str> {
         .collect()
 }
 
+/// The pictures of a message as it names them, by address or as a data URL, in every dialect alike.
+pub(crate) fn pictures(message: &Value) -> impl Iterator<Item = &str> {
+    let parts = message["content"].as_array().map_or(&[][..], Vec::as_slice);
+    parts.iter().filter_map(|part| {
+        let picture = part.get("image").or_else(|| part.get("image_url"))?;
+        picture.get("url").unwrap_or(picture).as_str()
+    })
+}
+
 /// The model of that id; configured extra ones behave like `qwen-plus`.
 pub(crate) fn find_model(id: &str, extra: &[String]) -> Option<&'static Model> {
     let catalog = Catalog::embedded();

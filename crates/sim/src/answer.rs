@@ -6,8 +6,9 @@ mod tools;
 
 use serde_json::{Value, json};
 
-use crate::call::{Call, media_kinds, message_text};
+use crate::call::{Call, message_text};
 use crate::config::ScriptedCall;
+use crate::media::{self, MediaTokens, Part};
 use crate::tokens::{self, Tokens};
 
 /// The largest number of answer tokens that a request can ask for by header.
@@ -38,6 +39,8 @@ impl Script {
 pub(crate) struct Answer {
     pub(crate) choices: Vec<ChoiceAnswer>,
     pub(crate) input_tokens: u64,
+    /// The part of them that pictures, videos and sounds cost.
+    pub(crate) media: MediaTokens,
     pub(crate) searched: bool,
     pub(crate) search_info: Option<Value>,
 }
@@ -109,8 +112,7 @@ pub(crate) fn input_tokens(call: &Call) -> u64 {
                     .map(|call| tokens::count(&call.to_string()))
                     .sum()
             });
-            let media = media_kinds(message).len() as u64 * 256;
-            4 + tokens::count(&message_text(message)) + calls + media
+            4 + tokens::count(&message_text(message)) + calls
         })
         .sum();
     let tools: u64 = call
@@ -118,7 +120,7 @@ pub(crate) fn input_tokens(call: &Call) -> u64 {
         .iter()
         .map(|tool| tokens::count(&tool.to_string()))
         .sum();
-    messages + tools + 3
+    messages + tools + 3 + media::tokens_of(call).sum()
 }
 
 /// Answers a request.
@@ -138,6 +140,7 @@ pub(crate) fn answer(call: &Call, seed: u64, script: &Script) -> Answer {
     Answer {
         choices,
         input_tokens: input_tokens(call),
+        media: media::tokens_of(call),
         searched,
         search_info: (searched && wants_source).then(|| search_info(call)),
     }
@@ -250,7 +253,8 @@ fn said(call: &Call, rng: &mut fastrand::Rng) -> String {
         let options = call.parameters.get("translation_options");
         return text::translation(&call.prompt(), options.unwrap_or(&Value::Null));
     }
-    let media: Vec<&str> = call.messages.iter().flat_map(media_kinds).collect();
+    let parts = call.messages.iter().flat_map(Part::all_of);
+    let media: Vec<&str> = parts.map(|part| part.kind.name()).collect();
     let seen = text::seen(&media, &call.prompt());
     format!("{seen}{}", text::answer(&call.prompt(), rng))
 }

@@ -164,28 +164,6 @@ pub(crate) fn message_text(message: &Value) -> String {
     }
 }
 
-/// What a message carries beside text: `image`, `video`, `audio`.
-pub(crate) fn media_kinds(message: &Value) -> Vec<&'static str> {
-    let Some(parts) = message["content"].as_array() else {
-        return Vec::new();
-    };
-    let has = |part: &Value, names: &[&str]| names.iter().any(|name| part.get(*name).is_some());
-    parts
-        .iter()
-        .filter_map(|part| {
-            if has(part, &["image", "image_url"]) {
-                Some("image")
-            } else if has(part, &["video", "video_url"]) {
-                Some("video")
-            } else if has(part, &["audio", "input_audio"]) {
-                Some("audio")
-            } else {
-                None
-            }
-        })
-        .collect()
-}
-
 /// The model of that id; configured extra ones behave like `qwen-plus`.
 pub(crate) fn find_model(id: &str, extra: &[String]) -> Option<&'static Model> {
     let catalog = Catalog::embedded();

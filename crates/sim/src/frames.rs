@@ -4,6 +4,7 @@ mod anthropic;
 mod compat;
 mod native;
 mod steps;
+mod usage;
 mod wrapped;
 
 use std::ops::Range;

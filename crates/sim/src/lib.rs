@@ -33,6 +33,7 @@
 //! | `x-sim-fault` | faults, as [`faults::Fault`] writes them: `cut-after-bytes=100, delay-ms=50` |
 
 mod answer;
+mod base64;
 mod body;
 mod call;
 mod checks;
@@ -42,6 +43,7 @@ mod frames;
 pub mod journal;
 mod keys;
 mod limits;
+mod media;
 mod rejection;
 mod routes;
 mod schedule;

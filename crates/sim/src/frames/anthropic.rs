@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Identity;
 use super::steps::{Extras, Step};
+use super::usage::of_anthropic;
 use crate::answer::{Answer, ChoiceAnswer};
 use crate::call::Call;
 
@@ -38,18 +39,9 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
         "content": blocks,
         "stop_reason": choice.map(stop_reason),
         "stop_sequence": null,
-        "usage": usage(answer),
+        "usage": of_anthropic(answer),
     });
     Bytes::from(body.to_string())
-}
-
-fn usage(answer: &Answer) -> Value {
-    json!({
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens(),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-    })
 }
 
 fn stop_reason(choice: &ChoiceAnswer) -> &'static str {
@@ -152,7 +144,7 @@ impl Form {
                     &json!({
                         "type": "message_delta",
                         "delta": { "stop_reason": stop_reason(choice), "stop_sequence": null },
-                        "usage": usage(answer),
+                        "usage": of_anthropic(answer),
                     }),
                 );
                 event(out, &json!({ "type": "message_stop" }));

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
 use super::steps::{Extras, Step};
+use super::usage::of_compat;
 use super::{Identity, logprobs, put, wanted_logprobs};
 use crate::answer::{Answer, CallAnswer, ChoiceAnswer};
 use crate::call::Call;
@@ -38,7 +39,7 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
     let body = json!({
         "choices": choices,
         "object": "chat.completion",
-        "usage": usage(answer),
+        "usage": of_compat(answer),
         "created": identity.created,
         "system_fingerprint": null,
         "model": call.model_id,
@@ -57,21 +58,6 @@ fn whole_calls(choice: &ChoiceAnswer) -> Value {
         })
     });
     calls.collect()
-}
-
-fn usage(answer: &Answer) -> Value {
-    let output = answer.output_tokens();
-    let mut usage = json!({
-        "prompt_tokens": answer.input_tokens,
-        "completion_tokens": output,
-        "total_tokens": answer.input_tokens + output,
-        "prompt_tokens_details": { "cached_tokens": 0 },
-    });
-    if answer.reasoning_tokens() > 0 {
-        usage["completion_tokens_details"] =
-            json!({ "reasoning_tokens": answer.reasoning_tokens() });
-    }
-    usage
 }
 
 /// How the chunks of one answer are written.
@@ -136,7 +122,7 @@ impl Form {
         }
         json.extend_from_slice(b"],\"object\":\"chat.completion.chunk\",\"usage\":");
         if *step == Step::Usage {
-            put(&mut json, &usage(answer));
+            put(&mut json, &of_compat(answer));
         } else {
             json.extend_from_slice(b"null");
         }

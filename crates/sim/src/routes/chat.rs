@@ -105,6 +105,7 @@ async fn chat(
             multimodal,
             stream_header,
             asynchronous: text(&head.headers, "x-dashscope-async") == Some("enable"),
+            resolves_oss: text(&head.headers, "x-dashscope-ossresourceresolve") == Some("enable"),
             body,
             wrap,
         };

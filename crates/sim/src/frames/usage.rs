@@ -1,0 +1,139 @@
+//! What an answer cost, in the words of each surface (compat.md §2.13, §8.8, http-native.md §5.2).
+
+use std::io::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::put;
+use crate::answer::Answer;
+use crate::call::Call;
+
+/// Of a compatible chat.
+pub(super) fn of_compat(answer: &Answer) -> Value {
+    let (input, output) = (answer.input_tokens, answer.output_tokens());
+    let mut prompt = prompt_details(answer);
+    let mut made = Map::new();
+    if answer.reasoning_tokens() > 0 {
+        made.insert(
+            "reasoning_tokens".to_owned(),
+            answer.reasoning_tokens().into(),
+        );
+    }
+    if answer.media.sum() > 0 {
+        prompt.extend(input_details(answer));
+        made.insert("text_tokens".to_owned(), output.into());
+    }
+    let mut usage = json!({
+        "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
+        "prompt_tokens_details": prompt,
+    });
+    if !made.is_empty() {
+        usage["completion_tokens_details"] = made.into();
+    }
+    usage
+}
+
+/// Of an Anthropic message: always four counters.
+pub(super) fn of_anthropic(answer: &Answer) -> Value {
+    json!({
+        "input_tokens": answer.input_tokens,
+        "output_tokens": answer.output_tokens(),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+    })
+}
+
+/// Cache figures.
+fn prompt_details(_answer: &Answer) -> Map<String, Value> {
+    let mut details = Map::new();
+    details.insert("cached_tokens".to_owned(), 0.into());
+    details
+}
+
+/// The input by kind.
+fn input_details(answer: &Answer) -> Map<String, Value> {
+    let text = answer.input_tokens.saturating_sub(answer.media.sum());
+    let mut details = Map::new();
+    details.insert("text_tokens".to_owned(), text.into());
+    for (name, tokens) in answer.media.by_kind() {
+        details.insert(name.to_owned(), tokens.into());
+    }
+    details
+}
+
+/// What native frames say of tokens.
+#[derive(Clone, Debug)]
+pub(super) struct NativeUsage {
+    input: u64,
+    thinks: bool,
+    has_media: bool,
+    /// Older vision models have the kinds at the top level and no sum of all (§6.1).
+    is_older: bool,
+    plugins: Option<Value>,
+    /// What is the same in every frame, as members that end the object.
+    fixed: Vec<u8>,
+}
+
+impl NativeUsage {
+    pub(super) fn new(call: &Call, answer: &Answer, plugins: Option<Value>) -> Self {
+        let has_media = answer.media.sum() > 0;
+        let older = ["qwen-vl-plus", "qwen-vl-max", "qwen-audio"];
+        let is_older = has_media && older.iter().any(|name| call.model_id.starts_with(name));
+        let mut fixed = Vec::new();
+        let mut member = |name: &str, value: &Value| {
+            fixed.push(b',');
+            put(&mut fixed, name);
+            fixed.push(b':');
+            put(&mut fixed, value);
+        };
+        let mut prompt = prompt_details(answer);
+        if has_media {
+            // With media the object is there and says nothing of a cache that was not used (§6.2).
+            prompt.retain(|name, value| name != "cached_tokens" || *value != 0);
+            if !is_older {
+                member("input_tokens_details", &input_details(answer).into());
+            }
+            for (name, tokens) in answer.media.by_kind() {
+                member(name, &tokens.into());
+            }
+        }
+        if !is_older {
+            member("prompt_tokens_details", &prompt.into());
+        }
+        Self {
+            input: answer.input_tokens,
+            thinks: answer.reasoning_tokens() > 0,
+            has_media,
+            is_older,
+            plugins,
+            fixed,
+        }
+    }
+
+    /// Appends the usage of a frame up to which so much was made.
+    pub(super) fn write(&self, out: &mut Vec<u8>, output: u64, reasoning: u64) {
+        let input = self.input;
+        out.push(b'{');
+        if !self.is_older {
+            let _infallible = write!(out, "\"total_tokens\":{},", input + output);
+        }
+        let _infallible = write!(out, "\"input_tokens\":{input},\"output_tokens\":{output}");
+        let mut made = Map::new();
+        if self.thinks {
+            made.insert("reasoning_tokens".to_owned(), reasoning.into());
+        }
+        if self.has_media && !self.is_older {
+            made.insert("text_tokens".to_owned(), (output - reasoning).into());
+        }
+        if !made.is_empty() {
+            out.extend_from_slice(b",\"output_tokens_details\":");
+            put(out, &made);
+        }
+        if let Some(plugins) = &self.plugins {
+            out.extend_from_slice(b",\"plugins\":");
+            put(out, plugins);
+        }
+        out.extend_from_slice(&self.fixed);
+        out.push(b'}');
+    }
+}

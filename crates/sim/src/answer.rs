@@ -1,6 +1,7 @@
 //! What the simulated model says: a function of the request and the seed.
 
 mod schema;
+pub(crate) mod special;
 mod text;
 mod tools;
 
@@ -43,6 +44,10 @@ pub(crate) struct Answer {
     pub(crate) media: MediaTokens,
     pub(crate) searched: bool,
     pub(crate) search_info: Option<Value>,
+    /// What a recording is like.
+    pub(crate) annotations: Option<Value>,
+    /// What was found on a page, beside its text.
+    pub(crate) page_result: Option<Value>,
 }
 
 /// One of the answers.
@@ -50,6 +55,8 @@ pub(crate) struct Answer {
 pub(crate) struct ChoiceAnswer {
     pub(crate) reasoning: Tokens,
     pub(crate) text: Tokens,
+    /// Tokens of sound, after the text.
+    pub(crate) sound: usize,
     pub(crate) calls: Vec<CallAnswer>,
     pub(crate) finish_reason: &'static str,
 }
@@ -69,7 +76,7 @@ impl ChoiceAnswer {
 
     pub(crate) fn output_tokens(&self) -> u64 {
         let calls: usize = self.calls.iter().map(|call| call.arguments.len() + 1).sum();
-        (self.reasoning.len() + self.text.len() + calls) as u64
+        (self.reasoning.len() + self.text.len() + self.sound + calls) as u64
     }
 
     /// Keeps `most` tokens of text and calls; whether something had to go.
@@ -92,6 +99,11 @@ impl Answer {
         self.choices.iter().map(ChoiceAnswer::output_tokens).sum()
     }
 
+    pub(crate) fn sound_tokens(&self) -> u64 {
+        let sound: usize = self.choices.iter().map(|choice| choice.sound).sum();
+        sound as u64
+    }
+
     pub(crate) fn reasoning_tokens(&self) -> u64 {
         self.choices
             .iter()
@@ -102,6 +114,16 @@ impl Answer {
 
 /// Tokens of the whole conversation, with what each message costs by itself.
 pub(crate) fn input_tokens(call: &Call) -> u64 {
+    let media = media::tokens_of(call).sum();
+    if call.transcribes() {
+        // A recording costs its seconds, and its context the words.
+        let context = call
+            .messages
+            .iter()
+            .map(|m| tokens::count(&message_text(m)));
+        return media + context.sum::<u64>();
+    }
+    let asked = tokens::count(special::default_prompt(call));
     let messages: u64 = call
         .messages
         .iter()
@@ -120,7 +142,7 @@ pub(crate) fn input_tokens(call: &Call) -> u64 {
         .iter()
         .map(|tool| tokens::count(&tool.to_string()))
         .sum();
-    messages + tools + 3 + media::tokens_of(call).sum()
+    messages + tools + 3 + asked + media
 }
 
 /// Answers a request.
@@ -143,6 +165,8 @@ pub(crate) fn answer(call: &Call, seed: u64, script: &Script) -> Answer {
         media: media::tokens_of(call),
         searched,
         search_info: (searched && wants_source).then(|| search_info(call)),
+        annotations: special::annotations(call),
+        page_result: special::page_result(call),
     }
 }
 
@@ -231,6 +255,7 @@ fn choice(call: &Call, rng: &mut fastrand::Rng, script: &Script) -> ChoiceAnswer
     if answer.shorten(most) {
         answer.finish_reason = "length";
     }
+    answer.sound = special::sound_tokens(call, answer.text.len());
     answer
 }
 
@@ -248,6 +273,12 @@ fn said(call: &Call, rng: &mut fastrand::Rng) -> String {
     }
     if call.last()["partial"] == true {
         return text::continuation(&message_text(call.last()), rng);
+    }
+    if call.transcribes() {
+        return special::transcript(call);
+    }
+    if call.reads_pages() {
+        return special::page(call);
     }
     if call.translates() {
         let options = call.parameters.get("translation_options");

@@ -1,10 +1,8 @@
 //! Base64 (RFC 4648 §4), as far as media need it: encoding, and reading the beginning of a data URL.
 
-#[cfg(test)]
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Encodes bytes, with padding.
-#[cfg(test)]
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {

@@ -3,6 +3,7 @@
 mod media;
 mod messages;
 mod parameters;
+mod translation;
 
 use bailian_wire::Dialect;
 use serde_json::{Map, Value};
@@ -112,6 +113,7 @@ pub(crate) fn check(
     check_path(&call)?;
     messages::check(&call)?;
     media::check(&call, resolves_oss)?;
+    translation::check(&call)?;
     parameters::check(&call)?;
     if caller.state == KeyState::Limited {
         return Err(Rejection::documented("Throttling.RateQuota"));

@@ -3,6 +3,7 @@
 mod anthropic;
 mod compat;
 mod native;
+mod sound;
 mod steps;
 mod usage;
 mod wrapped;

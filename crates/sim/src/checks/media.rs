@@ -5,6 +5,7 @@ use bailian_wire::Dialect;
 use serde_json::Value;
 
 use super::Checked;
+use crate::answer::special::{TASKS, has_one_recording};
 use crate::call::Call;
 use crate::media::{Kind, Part};
 use crate::rejection::Rejection;
@@ -39,7 +40,16 @@ pub(super) fn check(call: &Call, resolves_oss: bool) -> Checked {
             }
         }
     }
-    Ok(())
+    if call.transcribes() && !has_one_recording(call) {
+        return Err(Rejection::parameter("The audio is empty"));
+    }
+    if call.page_task().is_none_or(|task| TASKS.contains(&task)) {
+        return Ok(());
+    }
+    let names = TASKS.map(|name| format!("'{name}'")).join(", ");
+    Err(Rejection::parameter(format!(
+        "Input should be {names}: parameters.ocr_options.task"
+    )))
 }
 
 /// Whether the model reads such parts; where the catalogue does not say, it does.

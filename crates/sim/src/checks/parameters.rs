@@ -154,7 +154,10 @@ fn check_streaming(call: &Call) -> Checked {
     {
         return refuse("The 'stream_options' parameter is only allowed when 'stream' is enabled.");
     }
-    if call.model.is_stream_only() && !call.stream {
+    if call.speaks() && !call.stream {
+        return refuse("'audio' output only support with stream=true");
+    }
+    if call.needs_stream() && !call.stream {
         return refuse(
             "This model only support stream mode, please enable the stream parameter to access \
              the model. ",

@@ -149,7 +149,7 @@ impl Form {
                 );
                 event(out, &json!({ "type": "message_stop" }));
             }
-            Step::Sources | Step::Usage | Step::Done => {}
+            Step::Sound(_) | Step::Sources | Step::Usage | Step::Done => {}
         }
     }
 

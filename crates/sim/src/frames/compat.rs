@@ -7,6 +7,7 @@ use bailian_wire::sse::write_data_frame;
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
+use super::sound::tone;
 use super::steps::{Extras, Step};
 use super::usage::of_compat;
 use super::{Identity, logprobs, put, wanted_logprobs};
@@ -22,6 +23,9 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
         .enumerate()
         .map(|(index, choice)| {
             let mut message = json!({ "role": "assistant", "content": choice.text.as_str() });
+            if let Some(annotations) = &answer.annotations {
+                message["annotations"] = annotations.clone();
+            }
             if call.thinks() {
                 message["reasoning_content"] = json!(choice.reasoning.as_str());
             }
@@ -70,6 +74,8 @@ pub(super) struct Form {
     fragments: CallFragments,
     /// How many alternatives each log probability has.
     logprobs: Option<u64>,
+    created: u64,
+    audio_id: String,
     /// The members that are the same in every chunk.
     tail: Vec<u8>,
     json: Vec<u8>,
@@ -92,6 +98,8 @@ impl Form {
             include_usage: options.is_some_and(|options| options["include_usage"] == true),
             fragments,
             logprobs: wanted_logprobs(call),
+            created: identity.created,
+            audio_id: format!("audio_{}", identity.request_id),
             tail,
             json: Vec::new(),
         }
@@ -118,7 +126,7 @@ impl Form {
         json.clear();
         json.extend_from_slice(b"{\"choices\":[");
         if let Some(choice) = answer.choices.get(index) {
-            self.write_choice(&mut json, choice, index, step);
+            self.write_choice(&mut json, answer.annotations.as_ref(), choice, index, step);
         }
         json.extend_from_slice(b"],\"object\":\"chat.completion.chunk\",\"usage\":");
         if *step == Step::Usage {
@@ -131,7 +139,34 @@ impl Form {
         self.json = json;
     }
 
-    fn write_choice(&self, out: &mut Vec<u8>, choice: &ChoiceAnswer, index: usize, step: &Step) {
+    fn write_choice(
+        &self,
+        out: &mut Vec<u8>,
+        annotations: Option<&Value>,
+        choice: &ChoiceAnswer,
+        index: usize,
+        step: &Step,
+    ) {
+        if annotations.is_some() && *step == Step::End {
+            // A transcription ends with a delta that says nothing.
+            let _infallible = write!(
+                out,
+                "{{\"delta\":{{\"role\":null}},\"finish_reason\":\"{}\",\"index\":{index}}}",
+                choice.finish_reason
+            );
+            return;
+        }
+        if let Step::Sound(range) = step {
+            let audio = json!({ "data": tone(range.clone()), "expires_at": self.created,
+                "id": self.audio_id });
+            out.extend_from_slice(b"{\"delta\":{\"audio\":");
+            put(out, &audio);
+            let _infallible = write!(
+                out,
+                "}},\"finish_reason\":null,\"index\":{index},\"logprobs\":null}}"
+            );
+            return;
+        }
         out.extend_from_slice(b"{\"delta\":{\"content\":");
         match step {
             Step::Begin => out.extend_from_slice(b"\"\",\"role\":\"assistant\""),
@@ -159,6 +194,10 @@ impl Form {
             }
             _ if self.cumulative => put(out, choice.text.as_str()),
             _ => out.extend_from_slice(b"\"\""),
+        }
+        if let Some(annotations) = annotations {
+            out.extend_from_slice(b",\"annotations\":");
+            put(out, annotations);
         }
         out.extend_from_slice(b"},\"finish_reason\":");
         match step {

@@ -212,7 +212,7 @@ impl Form {
                 if place > 0 {
                     out.push(b',');
                 }
-                self.write_choice(&mut out, &answer.choices[*index], *index, said, finish);
+                self.write_choice(&mut out, answer, *index, said, finish);
             }
             out.push(b']');
         }
@@ -239,16 +239,26 @@ impl Form {
     fn write_choice(
         &self,
         out: &mut Vec<u8>,
-        choice: &ChoiceAnswer,
+        answer: &Answer,
         index: usize,
         said: &Said,
         finish: &str,
     ) {
+        let choice = &answer.choices[index];
         let text = choice.text.slice(said.text.clone());
-        out.extend_from_slice(b"{\"message\":{\"content\":");
-        match (self.multimodal, text.is_empty()) {
-            (true, true) => out.extend_from_slice(b"[]"),
-            (true, false) => {
+        out.extend_from_slice(b"{\"message\":{");
+        if let Some(annotations) = &answer.annotations {
+            out.extend_from_slice(b"\"annotations\":");
+            put(out, annotations);
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"content\":");
+        // What was found on a page comes with the end.
+        let found = answer.page_result.as_ref().filter(|_| finish != "null");
+        match (self.multimodal, found) {
+            (true, Some(found)) => put(out, &json!([{ "ocr_result": found, "text": text }])),
+            (true, None) if text.is_empty() => out.extend_from_slice(b"[]"),
+            (true, None) => {
                 out.extend_from_slice(b"[{\"text\":");
                 put(out, text);
                 out.extend_from_slice(b"}]");

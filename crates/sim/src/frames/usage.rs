@@ -11,6 +11,14 @@ use crate::call::Call;
 /// Of a compatible chat.
 pub(super) fn of_compat(answer: &Answer) -> Value {
     let (input, output) = (answer.input_tokens, answer.output_tokens());
+    if answer.annotations.is_some() {
+        return json!({
+            "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
+            "seconds": answer.media.seconds, "prompt_tokens_details": input_details(answer),
+            "completion_tokens_details": { "text_tokens": output },
+        });
+    }
+    let sound = answer.sound_tokens();
     let mut prompt = prompt_details(answer);
     let mut made = Map::new();
     if answer.reasoning_tokens() > 0 {
@@ -19,9 +27,12 @@ pub(super) fn of_compat(answer: &Answer) -> Value {
             answer.reasoning_tokens().into(),
         );
     }
-    if answer.media.sum() > 0 {
+    if answer.media.sum() > 0 || sound > 0 {
         prompt.extend(input_details(answer));
-        made.insert("text_tokens".to_owned(), output.into());
+        made.insert("text_tokens".to_owned(), (output - sound).into());
+    }
+    if sound > 0 {
+        made.insert("audio_tokens".to_owned(), sound.into());
     }
     let mut usage = json!({
         "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
@@ -70,6 +81,8 @@ pub(super) struct NativeUsage {
     /// Older vision models have the kinds at the top level and no sum of all (§6.1).
     is_older: bool,
     plugins: Option<Value>,
+    /// Seconds and input of a recording, which has no sums (§7.1).
+    recording: Option<(u64, u64)>,
     /// What is the same in every frame, as members that end the object.
     fixed: Vec<u8>,
 }
@@ -106,12 +119,24 @@ impl NativeUsage {
             has_media,
             is_older,
             plugins,
+            recording: answer.annotations.as_ref().map(|_| {
+                let text = answer.input_tokens - answer.media.sum();
+                (answer.media.seconds, text)
+            }),
             fixed,
         }
     }
 
     /// Appends the usage of a frame up to which so much was made.
     pub(super) fn write(&self, out: &mut Vec<u8>, output: u64, reasoning: u64) {
+        if let Some((seconds, text)) = self.recording {
+            let usage = json!({
+                "input_tokens_details": { "text_tokens": text },
+                "output_tokens_details": { "text_tokens": output },
+                "seconds": seconds,
+            });
+            return put(out, &usage);
+        }
         let input = self.input;
         out.push(b'{');
         if !self.is_older {

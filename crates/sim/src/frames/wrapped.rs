@@ -311,7 +311,7 @@ impl Form {
                 let name = format!("response.{status}");
                 self.event(out, &name, json!({ "response": response }));
             }
-            Step::Sources | Step::Usage | Step::Done => {}
+            Step::Sound(_) | Step::Sources | Step::Usage | Step::Done => {}
         }
     }
 

@@ -7,6 +7,7 @@ mod tools;
 
 use serde_json::{Value, json};
 
+use crate::cache::CacheUse;
 use crate::call::{Call, message_text};
 use crate::config::ScriptedCall;
 use crate::media::{self, MediaTokens, Part};
@@ -42,6 +43,8 @@ pub(crate) struct Answer {
     pub(crate) input_tokens: u64,
     /// The part of them that pictures, videos and sounds cost.
     pub(crate) media: MediaTokens,
+    /// What of the input was in the context cache before, or is now.
+    pub(crate) cache: CacheUse,
     pub(crate) searched: bool,
     pub(crate) search_info: Option<Value>,
     /// What a recording is like.
@@ -163,6 +166,7 @@ pub(crate) fn answer(call: &Call, seed: u64, script: &Script) -> Answer {
         choices,
         input_tokens: input_tokens(call),
         media: media::tokens_of(call),
+        cache: CacheUse::default(),
         searched,
         search_info: (searched && wants_source).then(|| search_info(call)),
         annotations: special::annotations(call),

@@ -40,6 +40,8 @@ pub(crate) enum Wrap {
         turns: Vec<Value>,
         conversation: Option<String>,
         store: bool,
+        /// Everything so far is kept in the context cache (§2.9).
+        session_cache: bool,
     },
 }
 

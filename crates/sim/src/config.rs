@@ -1,11 +1,14 @@
 //! What a simulator can be told: by file, by `PUT /__sim/config`, in code.
 
+mod quirks;
+
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+pub use self::quirks::Quirks;
 use crate::faults::FaultRule;
 pub use crate::limits::{LimitRule, OtherProgram, QuotaApi, Rate, WindowKind};
 
@@ -44,6 +47,8 @@ pub struct SimConfig {
     pub sse_framed_errors: bool,
     /// Sent as `Retry-After` with every 429, in seconds. The service is not known to send any.
     pub retry_after: Option<u64>,
+    /// Forms of the service that are not certain or not the same everywhere.
+    pub quirks: Quirks,
 }
 
 impl Default for SimConfig {
@@ -64,6 +69,7 @@ impl Default for SimConfig {
             call_fragments: CallFragments::default(),
             sse_framed_errors: false,
             retry_after: None,
+            quirks: Quirks::default(),
         }
     }
 }

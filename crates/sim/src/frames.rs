@@ -18,7 +18,7 @@ use self::steps::Steps;
 pub(crate) use self::wrapped::response_object;
 use crate::answer::Answer;
 use crate::call::{Call, Wrap};
-use crate::config::CallFragments;
+use crate::config::SimConfig;
 use crate::rejection::Rejection;
 use crate::tokens::Tokens;
 
@@ -39,13 +39,18 @@ pub(crate) struct Identity {
 }
 
 /// The answer as one JSON object.
-pub(crate) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+pub(crate) fn whole(
+    call: &Call,
+    answer: &Answer,
+    identity: &Identity,
+    config: &SimConfig,
+) -> Bytes {
     if let Some(body) = wrapped::whole(call, answer, identity) {
         return body;
     }
     match call.dialect {
         Dialect::Native => native::whole(call, answer, identity),
-        Dialect::Anthropic => anthropic::whole(call, answer, identity),
+        Dialect::Anthropic => anthropic::whole(call, answer, identity, &config.quirks),
         Dialect::OpenAi => compat::whole(call, answer, identity),
     }
 }
@@ -69,13 +74,13 @@ enum Form {
 }
 
 impl FrameStream {
-    /// `chunk_tokens` tokens stand in each frame; `fragments` is for the compatible surface.
+    /// `chunk_tokens` tokens stand in each frame.
     pub(crate) fn new(
         call: &Call,
         answer: Answer,
         identity: &Identity,
         chunk_tokens: usize,
-        fragments: CallFragments,
+        config: &SimConfig,
     ) -> Self {
         let (form, extras) = match call.dialect {
             _ if !matches!(call.wrap, Wrap::Chat) => {
@@ -89,12 +94,12 @@ impl FrameStream {
                 (Form::Native(form), extras)
             }
             Dialect::Anthropic => {
-                let form = anthropic::Form::new(call, identity);
+                let form = anthropic::Form::new(call, identity, &config.quirks);
                 let extras = form.extras();
                 (Form::Anthropic(form), extras)
             }
             Dialect::OpenAi => {
-                let form = compat::Form::new(call, identity, fragments);
+                let form = compat::Form::new(call, identity, config.call_fragments);
                 let extras = form.extras();
                 (Form::Compat(form), extras)
             }

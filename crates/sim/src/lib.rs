@@ -35,6 +35,7 @@
 mod answer;
 mod base64;
 mod body;
+mod cache;
 mod call;
 mod checks;
 pub mod config;

@@ -118,36 +118,42 @@ impl<'a> Part<'a> {
 /// What the media of all messages cost.
 pub(crate) fn tokens_of(call: &Call) -> MediaTokens {
     let mut sum = MediaTokens::default();
-    let sight = Sight::of_model(&call.model_id);
-    let high = call.flag("vl_high_resolution_images") == Some(true);
     for part in call.messages.iter().flat_map(Part::all_of) {
-        match part.kind {
-            Kind::Image => {
-                let sight = sight.asked(
-                    part.pixels("min_pixels"),
-                    part.pixels("max_pixels").filter(|_| !high),
-                    high,
-                );
-                let size = part.source.as_str().and_then(Size::of_url);
-                sum.image += sight.tokens(size.unwrap_or(Size::OF_IMAGE));
-            }
-            Kind::Video => {
-                let fps = part.around.get("fps").and_then(Value::as_f64);
-                let frames = part.source.as_array().map(|frames| frames.len() as u64);
-                sum.video += sight.video_tokens(
-                    frames,
-                    fps.unwrap_or(2.0),
-                    part.pixels("max_frames"),
-                    part.pixels("max_pixels"),
-                    part.pixels("total_pixels"),
-                );
-            }
-            Kind::Audio => {
-                let seconds = sound::started_seconds(part.source.as_str().unwrap_or_default());
-                sum.seconds += seconds;
-                sum.audio += seconds * sound::TOKENS_PER_SECOND;
-            }
-        }
+        let tokens = tokens_of_part(call, &part);
+        sum.image += tokens.image;
+        sum.video += tokens.video;
+        sum.audio += tokens.audio;
+        sum.seconds += tokens.seconds;
     }
     sum
+}
+
+/// What one part costs.
+pub(crate) fn tokens_of_part(call: &Call, part: &Part<'_>) -> MediaTokens {
+    let mut cost = MediaTokens::default();
+    let sight = Sight::of_model(&call.model_id);
+    let high = call.flag("vl_high_resolution_images") == Some(true);
+    match part.kind {
+        Kind::Image => {
+            let sight = sight.asked(part.pixels("min_pixels"), part.pixels("max_pixels"), high);
+            let size = part.source.as_str().and_then(Size::of_url);
+            cost.image = sight.tokens(size.unwrap_or(Size::OF_IMAGE));
+        }
+        Kind::Video => {
+            let fps = part.around.get("fps").and_then(Value::as_f64);
+            let frames = part.source.as_array().map(|frames| frames.len() as u64);
+            cost.video = sight.video_tokens(
+                frames,
+                fps.unwrap_or(2.0),
+                part.pixels("max_frames"),
+                part.pixels("max_pixels"),
+                part.pixels("total_pixels"),
+            );
+        }
+        Kind::Audio => {
+            cost.seconds = sound::started_seconds(part.source.as_str().unwrap_or_default());
+            cost.audio = cost.seconds * sound::TOKENS_PER_SECOND;
+        }
+    }
+    cost
 }

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::Identity;
 use super::steps::{Extras, Step};
-use super::usage::of_anthropic;
+use super::usage::{anthropic_input, of_anthropic};
 use crate::answer::{Answer, ChoiceAnswer};
 use crate::call::Call;
+use crate::config::Quirks;
 
-pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity, quirks: &Quirks) -> Bytes {
     let mut blocks = Vec::new();
     let choice = answer.choices.first();
     if let Some(choice) = choice {
@@ -39,7 +40,7 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
         "content": blocks,
         "stop_reason": choice.map(stop_reason),
         "stop_sequence": null,
-        "usage": of_anthropic(answer),
+        "usage": of_anthropic(answer, quirks.anthropic_input_has_cached),
     });
     Bytes::from(body.to_string())
 }
@@ -61,6 +62,7 @@ pub(super) struct Form {
     /// Blocks that have begun.
     begun: u64,
     pinged: bool,
+    input_has_cached: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +73,14 @@ enum Block {
 }
 
 impl Form {
-    pub(super) fn new(call: &Call, identity: &Identity) -> Self {
+    pub(super) fn new(call: &Call, identity: &Identity, quirks: &Quirks) -> Self {
         Self {
             id: format!("msg_{}", identity.request_id),
             model: call.model_id.clone(),
             open: None,
             begun: 0,
             pinged: false,
+            input_has_cached: quirks.anthropic_input_has_cached,
         }
     }
 
@@ -99,7 +102,7 @@ impl Form {
                 let message = json!({
                     "id": self.id, "type": "message", "role": "assistant", "model": self.model,
                     "content": [],
-                    "usage": { "input_tokens": answer.input_tokens, "output_tokens": 0 },
+                    "usage": { "input_tokens": anthropic_input(answer, self.input_has_cached), "output_tokens": 0 },
                 });
                 event(out, &json!({ "type": "message_start", "message": message }));
             }
@@ -144,7 +147,7 @@ impl Form {
                     &json!({
                         "type": "message_delta",
                         "delta": { "stop_reason": stop_reason(choice), "stop_sequence": null },
-                        "usage": of_anthropic(answer),
+                        "usage": of_anthropic(answer, self.input_has_cached),
                     }),
                 );
                 event(out, &json!({ "type": "message_stop" }));

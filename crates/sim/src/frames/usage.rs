@@ -44,21 +44,43 @@ pub(super) fn of_compat(answer: &Answer) -> Value {
     usage
 }
 
+/// The input of an Anthropic message: what was cached is counted apart, unless a switch says
+/// otherwise.
+pub(super) fn anthropic_input(answer: &Answer, with_cached: bool) -> u64 {
+    let apart = answer.cache.cached + answer.cache.created;
+    let apart = if with_cached { 0 } else { apart };
+    answer.input_tokens.saturating_sub(apart)
+}
+
 /// Of an Anthropic message: always four counters.
-pub(super) fn of_anthropic(answer: &Answer) -> Value {
+pub(super) fn of_anthropic(answer: &Answer, with_cached: bool) -> Value {
     json!({
-        "input_tokens": answer.input_tokens,
+        "input_tokens": anthropic_input(answer, with_cached),
         "output_tokens": answer.output_tokens(),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": answer.cache.created,
+        "cache_read_input_tokens": answer.cache.cached,
     })
 }
 
 /// Cache figures.
-fn prompt_details(_answer: &Answer) -> Map<String, Value> {
-    let mut details = Map::new();
-    details.insert("cached_tokens".to_owned(), 0.into());
-    details
+pub(super) fn prompt_details(answer: &Answer) -> Map<String, Value> {
+    let cache = &answer.cache;
+    let details = if cache.is_explicit && cache.cached + cache.created > 0 {
+        json!({
+            "cached_tokens": cache.cached,
+            "cache_creation_input_tokens": cache.created,
+            "cache_creation": { "ephemeral_5m_input_tokens": cache.created },
+            "cache_type": "ephemeral",
+        })
+    } else if cache.cached > 0 {
+        json!({ "cached_tokens": cache.cached, "cache_type": "implicit" })
+    } else {
+        json!({ "cached_tokens": 0 })
+    };
+    match details {
+        Value::Object(details) => details,
+        _ => Map::new(),
+    }
 }
 
 /// The input by kind.

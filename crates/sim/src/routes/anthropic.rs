@@ -16,7 +16,7 @@ pub(super) fn chat_body(body: &Value) -> Result<Value, Rejection> {
     match &body["system"] {
         Value::Null => {}
         Value::String(text) => messages.push(json!({ "role": "system", "content": text })),
-        blocks => messages.push(json!({ "role": "system", "content": text_of(blocks) })),
+        blocks => messages.push(json!({ "role": "system", "content": marked_text(blocks) })),
     }
     let turns = body.get("messages").and_then(Value::as_array);
     let turns = turns.ok_or_else(|| Rejection::parameter("messages: Field required"))?;
@@ -53,6 +53,37 @@ fn text_of(blocks: &Value) -> String {
     }
 }
 
+/// A text block, with its marker of the context cache.
+fn text_part(block: &Value) -> Value {
+    let mut part = json!({ "type": "text", "text": block["text"] });
+    if let Some(marker) = block
+        .get("cache_control")
+        .filter(|marker| !marker.is_null())
+    {
+        part["cache_control"] = marker.clone();
+    }
+    part
+}
+
+/// Text blocks as one text, or as parts where one has a marker.
+fn marked_text(blocks: &Value) -> Value {
+    let list = blocks.as_array().map_or(&[][..], Vec::as_slice);
+    if list.iter().any(|block| block["cache_control"].is_object()) {
+        let texts = list.iter().filter(|block| block["text"].is_string());
+        return texts.map(text_part).collect();
+    }
+    text_of(blocks).into()
+}
+
+fn tool_result(block: &Value) -> Value {
+    let text = text_of(&block["content"]);
+    if block["cache_control"].is_object() {
+        let part = json!({ "text": text, "cache_control": block["cache_control"] });
+        return json!([text_part(&part)]);
+    }
+    text.into()
+}
+
 fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
     let role = turn["role"].as_str().unwrap_or_default();
     if !["user", "assistant", "system"].contains(&role) {
@@ -72,7 +103,7 @@ fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
     let mut calls = Vec::new();
     for block in blocks {
         match block["type"].as_str().unwrap_or_default() {
-            "text" => parts.push(json!({ "type": "text", "text": block["text"] })),
+            "text" => parts.push(text_part(block)),
             kind @ ("image" | "video") => parts.push(media(kind, &block["source"])?),
             "thinking" | "redacted_thinking" => {}
             "tool_use" => calls.push(json!({
@@ -81,7 +112,7 @@ fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
             })),
             "tool_result" => messages.push(json!({
                 "role": "tool", "tool_call_id": block["tool_use_id"],
-                "content": text_of(&block["content"]),
+                "content": tool_result(block),
             })),
             kind => {
                 return Err(Rejection::parameter(format!(
@@ -95,7 +126,7 @@ fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
     }
     let is_text = parts.iter().all(|part| part["type"] == "text");
     let content = if is_text {
-        json!(text_of(&Value::Array(parts)))
+        marked_text(&Value::Array(parts))
     } else {
         Value::Array(parts)
     };

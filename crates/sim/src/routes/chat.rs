@@ -9,7 +9,7 @@ use axum::response::Response;
 use bailian_wire::Dialect;
 use http::HeaderMap;
 use http::header::ACCEPT;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub(super) use self::orders::Orders;
 use super::anthropic::chat_body as anthropic_body;
@@ -177,16 +177,21 @@ async fn serve(
         Ok(exchange) => exchange,
         Err(response) => return response,
     };
-    let answer = answer(call, exchange.config.seed, script);
+    let mut answer = answer(call, exchange.config.seed, script);
+    let implicit = exchange.config.quirks.implicit_cache;
+    let cache = &exchange.simulator.shared.cache;
+    answer.cache = cache.look(account, call, implicit, Instant::now());
     let identity = Identity {
         request_id: exchange.request_id.clone(),
         created: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs()),
     };
-    exchange
-        .guard
-        .update(|entry| entry.input_tokens = answer.input_tokens);
+    exchange.guard.update(|entry| {
+        entry.input_tokens = answer.input_tokens;
+        entry.cached_tokens = answer.cache.cached;
+        entry.cache_creation_tokens = answer.cache.created;
+    });
     remember(&exchange, account, call, &answer, &identity);
     if call.stream {
         let frames = FrameStream::new(
@@ -194,7 +199,7 @@ async fn serve(
             answer,
             &identity,
             speed.chunk_tokens,
-            exchange.config.call_fragments,
+            &exchange.config,
         );
         let id = &identity.request_id;
         let schedule = Schedule::of_stream(call.dialect, id, frames, speed, faults);
@@ -204,7 +209,7 @@ async fn serve(
     sleep(Duration::from_millis(speed.ttft_ms)).await;
     sleep(time_of(output, speed.tokens_per_second)).await;
     exchange.guard.made(output);
-    let body = whole(call, &answer, &identity);
+    let body = whole(call, &answer, &identity, &exchange.config);
     let whole = faults
         .iter()
         .all(|fault| matches!(fault, Fault::Delay(_) | Fault::NoBlankLines));

@@ -195,6 +195,7 @@ fn response(body: &Value, exchange: &Exchange, account: &str) -> Result<(Value, 
         turns,
         conversation: conversation.map(str::to_owned),
         store: body["store"] != false,
+        session_cache: false,
     };
     Ok((chat, wrap))
 }
@@ -291,6 +292,7 @@ pub(super) fn remember(
             turns,
             conversation,
             store,
+            ..
         } => {
             let object = response_object(call, answer, identity);
             if let Some(id) = conversation

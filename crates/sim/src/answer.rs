@@ -1,5 +1,6 @@
 //! What the simulated model says: a function of the request and the seed.
 
+pub(crate) mod builtin;
 mod schema;
 pub(crate) mod special;
 mod text;

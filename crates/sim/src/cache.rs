@@ -68,7 +68,7 @@ impl Cache {
         now: Instant,
     ) -> CacheUse {
         let is_special = call.transcribes() || call.translates() || call.reads_pages();
-        let is_chat = matches!(call.wrap, Wrap::Chat | Wrap::Response { .. });
+        let is_chat = matches!(call.wrap, Wrap::Chat | Wrap::Response(_));
         if is_special || !is_chat {
             return CacheUse::default();
         }
@@ -186,10 +186,8 @@ fn cut(account: &str, call: &Call) -> Cut {
             end_block(&mut cut, chain, so_far);
         }
     }
-    if let Wrap::Response {
-        session_cache: true,
-        ..
-    } = call.wrap
+    if let Wrap::Response(ask) = &call.wrap
+        && ask.session_cache
         && let Some(last) = cut.blocks.len().checked_sub(1)
     {
         cut.markers = vec![last];

@@ -28,21 +28,54 @@ pub(crate) enum Wrap {
     /// A text completion.
     Completion,
     /// An application's answer.
-    Application {
-        session_id: String,
-        /// Documents were asked for.
-        has_sources: bool,
-    },
-    /// A response, with what is kept of it.
-    Response {
-        input: Vec<Value>,
-        /// All turns but the instructions.
-        turns: Vec<Value>,
-        conversation: Option<String>,
-        store: bool,
-        /// Everything so far is kept in the context cache (§2.9).
-        session_cache: bool,
-    },
+    Application(Box<ApplicationAsk>),
+    /// A response.
+    Response(Box<ResponseAsk>),
+}
+
+/// What is asked of an application.
+#[derive(Clone, Debug)]
+pub(crate) struct ApplicationAsk {
+    pub(crate) session_id: String,
+    /// Documents were asked for.
+    pub(crate) has_sources: bool,
+    /// What was done before the answer is told, too.
+    pub(crate) has_thoughts: bool,
+    /// Frames have what is new only.
+    pub(crate) incremental: bool,
+    /// How a workflow streams; `None` for an agent.
+    pub(crate) flow: Option<FlowMode>,
+}
+
+/// How the nodes of a workflow are told in a stream (apps-files-misc.md §1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlowMode {
+    FullThoughts,
+    MessageFormat,
+    MessageFormatPlus,
+}
+
+/// What is asked of a response, and what is kept of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ResponseAsk {
+    /// Items with ids.
+    pub(crate) input: Vec<Value>,
+    /// All turns but the instructions.
+    pub(crate) turns: Vec<Value>,
+    pub(crate) conversation: Option<String>,
+    pub(crate) store: bool,
+    /// Everything so far is kept in the context cache (compat.md §2.9).
+    pub(crate) session_cache: bool,
+    /// As they were given.
+    pub(crate) tools: Vec<Value>,
+    pub(crate) tool_choice: Value,
+}
+
+impl ResponseAsk {
+    /// Whether the service's own tools may be used.
+    pub(crate) fn uses_tools(&self) -> bool {
+        self.tool_choice != "none"
+    }
 }
 
 impl Call {

@@ -120,14 +120,17 @@ impl Rejection {
         self
     }
 
+    /// Code and message as the compatible surface has them.
+    pub(crate) fn compat_words(&self) -> (&str, &str) {
+        let code = self.compat_code.unwrap_or(&self.code);
+        (code, self.compat_message.as_ref().unwrap_or(&self.message))
+    }
+
     /// The body in the dialect that was called.
     pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> String {
         let (code, message) = match dialect {
-            Dialect::Native => (self.code.as_str(), &self.message),
-            _ => (
-                self.compat_code.unwrap_or(&self.code),
-                self.compat_message.as_ref().unwrap_or(&self.message),
-            ),
+            Dialect::Native => (self.code.as_str(), self.message.as_str()),
+            _ => self.compat_words(),
         };
         let mut view = ErrorView::new(self.status, code, message);
         view.request_id = Some(request_id);

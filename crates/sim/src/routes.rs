@@ -1,12 +1,14 @@
 //! The paths of the service, and the simulator's own under `/__sim/`.
 
 mod anthropic;
+mod application;
 mod chat;
 mod control;
 mod data;
 mod exchange;
 mod models;
 mod quotas;
+mod responses;
 mod stored;
 mod wrapped;
 

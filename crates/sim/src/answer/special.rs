@@ -58,8 +58,7 @@ impl Call {
 
     /// What is to be done with a page; the compatible surface has no such switch.
     pub(crate) fn page_task(&self) -> Option<&str> {
-        let has_tasks =
-            self.dialect == Dialect::Native || matches!(self.wrap, Wrap::Response { .. });
+        let has_tasks = self.dialect == Dialect::Native || matches!(self.wrap, Wrap::Response(_));
         self.parameters
             .get("ocr_options")
             .filter(|_| has_tasks && self.reads_pages())?

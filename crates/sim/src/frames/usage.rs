@@ -184,3 +184,34 @@ impl NativeUsage {
         out.push(b'}');
     }
 }
+
+/// Of a response; `tools` are the calls of the service's own tools.
+pub(super) fn of_response(answer: &Answer, tools: &Map<String, Value>) -> Value {
+    let (input, output) = (answer.input_tokens, answer.output_tokens());
+    let mut details = prompt_details(answer);
+    let mut usage = json!({
+        "input_tokens": input, "input_tokens_details": { "cached_tokens": answer.cache.cached },
+        "output_tokens": output,
+        "output_tokens_details": { "reasoning_tokens": answer.reasoning_tokens() },
+        "total_tokens": input + output,
+    });
+    let mut billed = json!({ "input_tokens": input, "output_tokens": output,
+        "total_tokens": input + output, "x_billing_type": "response_api" });
+    let has_media = answer.media.sum() > 0;
+    if has_media {
+        details.extend(input_details(answer));
+        billed["output_tokens_details"] = json!({ "text_tokens": output });
+        if answer.media.image > 0 {
+            billed["image_tokens"] = answer.media.image.into();
+        }
+    }
+    if has_media || answer.cache.cached + answer.cache.created > 0 {
+        billed["input_tokens_details"] = details.into();
+    }
+    if !tools.is_empty() {
+        billed["plugins"] = tools.clone().into();
+        usage["x_tools"] = tools.clone().into();
+    }
+    usage["x_details"] = json!([billed]);
+    usage
+}

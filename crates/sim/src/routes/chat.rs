@@ -99,7 +99,8 @@ async fn chat(
             Dialect::Anthropic => anthropic_body(&body)?,
             _ => body,
         };
-        let (body, wrap) = unwrap(&wanted, body, &exchange, &caller.account)?;
+        let session_cache = text(&head.headers, "x-dashscope-session-cache") == Some("enable");
+        let (body, wrap) = unwrap(&wanted, body, &exchange, &caller.account, session_cache)?;
         let received = Received {
             dialect,
             multimodal,

@@ -63,6 +63,8 @@ pub(crate) struct ChoiceAnswer {
     pub(crate) sound: usize,
     pub(crate) calls: Vec<CallAnswer>,
     pub(crate) finish_reason: &'static str,
+    /// The stop text that ended it.
+    pub(crate) stopped_by: Option<String>,
 }
 
 /// A tool call.
@@ -99,6 +101,21 @@ impl ChoiceAnswer {
 }
 
 impl Answer {
+    /// Keeps so many tokens of each choice, as if no more had been made in time.
+    pub(crate) fn keep(&mut self, tokens: f64) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a conversion saturates, and no number is none"
+        )]
+        let most = tokens as usize;
+        for choice in &mut self.choices {
+            choice.reasoning.truncate(most);
+            choice.shorten(most - choice.reasoning.len());
+            choice.sound = 0;
+        }
+    }
+
     pub(crate) fn output_tokens(&self) -> u64 {
         self.choices.iter().map(ChoiceAnswer::output_tokens).sum()
     }
@@ -243,12 +260,12 @@ fn choice(call: &Call, rng: &mut fastrand::Rng, script: &Script) -> ChoiceAnswer
         answer.text = match script {
             Script {
                 text: Some(text), ..
-            } => Tokens::split(cut_at_stop(call, text)),
+            } => Tokens::split(cut_at_stop(call, text, &mut answer.stopped_by)),
             Script {
                 tokens: Some(count),
                 ..
             } => text::exactly((*count).min(MAX_SCRIPTED_TOKENS)),
-            _ => Tokens::split(cut_at_stop(call, &said(call, rng))),
+            _ => Tokens::split(cut_at_stop(call, &said(call, rng), &mut answer.stopped_by)),
         };
     } else if call.forced_tool().is_none() {
         // A forced call ends with `stop` (http-native.md §5.5).
@@ -296,7 +313,7 @@ fn said(call: &Call, rng: &mut fastrand::Rng) -> String {
 }
 
 /// The text up to the first stop text.
-fn cut_at_stop<'a>(call: &Call, said: &'a str) -> &'a str {
+fn cut_at_stop<'a>(call: &Call, said: &'a str, by: &mut Option<String>) -> &'a str {
     let stops: Vec<&str> = match call.parameters.get("stop") {
         Some(Value::String(stop)) => vec![stop],
         Some(Value::Array(stops)) => stops.iter().filter_map(Value::as_str).collect(),
@@ -305,9 +322,10 @@ fn cut_at_stop<'a>(call: &Call, said: &'a str) -> &'a str {
     let end = stops
         .iter()
         .filter(|stop| !stop.is_empty())
-        .filter_map(|stop| said.find(*stop))
+        .filter_map(|stop| Some((said.find(*stop)?, *stop)))
         .min();
-    &said[..end.unwrap_or(said.len())]
+    *by = end.map(|(_, stop)| stop.to_owned());
+    &said[..end.map_or(said.len(), |(at, _)| at)]
 }
 
 fn search_info(call: &Call) -> Value {

@@ -43,7 +43,8 @@ pub struct SimConfig {
     pub answers: Vec<AnswerRule>,
     /// How compatible streams write the pieces of a tool call.
     pub call_fragments: CallFragments,
-    /// Frames errors of OpenAI-compatible streams as an event, as was reported of the service.
+    /// Frames errors of requests for a stream as an event, as was reported of the service: those of
+    /// the OpenAI-compatible surface, and native ones that are found before the stream is opened.
     pub sse_framed_errors: bool,
     /// Sent as `Retry-After` with every 429, in seconds. The service is not known to send any.
     pub retry_after: Option<u64>,

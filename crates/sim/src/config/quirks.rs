@@ -20,6 +20,9 @@ pub struct Quirks {
     /// Errors of Anthropic messages with HTTP 400 have their message at the top level, as one client
     /// reports (compat.md §6.4).
     pub anthropic_plain_errors: bool,
+    /// `stop_reason` of Anthropic messages is `stop_sequence` where a stop text ended them, and
+    /// names it; the pages say both that and that it never is (compat.md §6.2).
+    pub anthropic_stop_sequence: bool,
     /// Pieces of a call in a stream of a response are `response.custom_tool_call_input.*`, as the
     /// pages list them, in place of `response.function_call_arguments.*` (compat.md §5.3).
     pub custom_tool_call_input: bool,
@@ -27,6 +30,8 @@ pub struct Quirks {
     /// thinking is added at place 0 and done at place 1, the last event has no
     /// `sequence_number`, `created_at` is a float.
     pub irregular_responses: bool,
+    /// Errors that `sse_framed_errors` frames are said to be JSON.
+    pub framed_errors_as_json: bool,
     /// After so many milliseconds a plain answer ends (compat.md §1.5); `null` never.
     pub plain_answer_limit_ms: Option<u64>,
     /// Such an answer is a 500 `RequestTimeOut`, as of older models, in place of what was made so
@@ -40,6 +45,8 @@ impl Default for Quirks {
             implicit_cache: true,
             anthropic_input_has_cached: false,
             anthropic_plain_errors: false,
+            anthropic_stop_sequence: false,
+            framed_errors_as_json: false,
             custom_tool_call_input: false,
             irregular_responses: false,
             plain_answer_limit_ms: Some(300_000),

@@ -52,14 +52,18 @@ pub(super) fn anthropic_input(answer: &Answer, with_cached: bool) -> u64 {
     answer.input_tokens.saturating_sub(apart)
 }
 
-/// Of an Anthropic message: always four counters.
+/// Of an Anthropic message: four counters, and that of searches where there were any.
 pub(super) fn of_anthropic(answer: &Answer, with_cached: bool) -> Value {
-    json!({
+    let mut usage = json!({
         "input_tokens": anthropic_input(answer, with_cached),
         "output_tokens": answer.output_tokens(),
         "cache_creation_input_tokens": answer.cache.created,
         "cache_read_input_tokens": answer.cache.cached,
-    })
+    });
+    if answer.searched {
+        usage["server_tool_use"] = json!({ "web_search_requests": 1 });
+    }
+    usage
 }
 
 /// Cache figures.

@@ -15,8 +15,8 @@ pub(super) use self::orders::Orders;
 use super::anthropic::chat_body as anthropic_body;
 use super::exchange::Exchange;
 use super::wrapped::{Wanted, remember, unwrap};
-use crate::answer::{Script, answer, input_tokens};
-use crate::call::{Call, message_text};
+use crate::answer::{Answer, Script, answer, input_tokens};
+use crate::call::{Call, find_model, message_text};
 use crate::checks::{Received, check, model_name, parse};
 use crate::config::Speed;
 use crate::faults::Fault;
@@ -72,7 +72,9 @@ async fn chat(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
+    let stream_header = dialect == Dialect::Native && wants_stream(&head.headers);
+    let mut exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
+    exchange.framed_errors = stream_header;
     let (exchange, caller) = match exchange.known() {
         Ok(known) => known,
         Err(refused) => return refused,
@@ -85,10 +87,9 @@ async fn chat(
         Ok(orders) => orders,
         Err(problem) => return exchange.refuse(&Rejection::parameter(problem)),
     };
-    let stream_header = dialect == Dialect::Native && wants_stream(&head.headers);
     let checked = parse(&body).and_then(|body| {
         let stream = stream_header || (dialect != Dialect::Native && body["stream"] == true);
-        exchange.framed_errors = stream && dialect == Dialect::OpenAi;
+        exchange.framed_errors = stream && dialect != Dialect::Anthropic;
         exchange.guard.update(|entry| {
             model_name(&body)
                 .unwrap_or_default()
@@ -96,7 +97,10 @@ async fn chat(
             entry.stream = stream;
         });
         let body = match dialect {
-            Dialect::Anthropic => anthropic_body(&body)?,
+            Dialect::Anthropic => {
+                let id = model_name(&body).unwrap_or_default();
+                anthropic_body(&body, find_model(id, &exchange.config.models))?
+            }
             _ => body,
         };
         let session_cache = text(&head.headers, "x-dashscope-session-cache") == Some("enable");
@@ -193,6 +197,23 @@ async fn serve(
         entry.cached_tokens = answer.cache.cached;
         entry.cache_creation_tokens = answer.cache.created;
     });
+    let time = |answer: &Answer| {
+        let made = time_of(answer.output_tokens(), speed.tokens_per_second);
+        Duration::from_millis(speed.ttft_ms).saturating_add(made)
+    };
+    let limit = exchange.config.quirks.plain_answer_limit_ms;
+    let limit = limit.map(Duration::from_millis).filter(|_| !call.stream);
+    let mut takes = time(&answer);
+    if let Some(limit) = limit.filter(|limit| *limit < takes) {
+        takes = limit;
+        if exchange.config.quirks.plain_answer_limit_fails {
+            sleep(takes).await;
+            let message = "Request timed out, please try again later.";
+            return exchange.refuse(&Rejection::new(500, "RequestTimeOut", message));
+        }
+        let share = limit.saturating_sub(Duration::from_millis(speed.ttft_ms));
+        answer.keep(share.as_secs_f64() * speed.tokens_per_second);
+    }
     remember(&exchange, account, call, &answer, &identity);
     if call.stream {
         let frames = FrameStream::new(
@@ -207,8 +228,7 @@ async fn serve(
         return exchange.stream(schedule);
     }
     let output = answer.output_tokens();
-    sleep(Duration::from_millis(speed.ttft_ms)).await;
-    sleep(time_of(output, speed.tokens_per_second)).await;
+    sleep(takes).await;
     exchange.guard.made(output);
     let body = whole(call, &answer, &identity, &exchange.config);
     let whole = faults

@@ -327,6 +327,7 @@ mod tests {
         let config = SimConfig::from_toml(example.split("```").next().unwrap()).unwrap();
         assert_eq!(config.speed, Speed::like_a_model());
         assert_eq!((config.faults.len(), config.answers.len()), (1, 2));
+        assert_eq!(config.quirks, Quirks::default());
     }
 
     #[test]

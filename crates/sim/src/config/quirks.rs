@@ -32,8 +32,8 @@ pub struct Quirks {
     pub irregular_responses: bool,
     /// Errors that `sse_framed_errors` frames are said to be JSON.
     pub framed_errors_as_json: bool,
-    /// After so many milliseconds a plain answer ends (compat.md §1.5); `null` never.
-    pub plain_answer_limit_ms: Option<u64>,
+    /// After so many milliseconds a plain answer ends (compat.md §1.5); 0 means never.
+    pub plain_answer_limit_ms: u64,
     /// Such an answer is a 500 `RequestTimeOut`, as of older models, in place of what was made so
     /// far.
     pub plain_answer_limit_fails: bool,
@@ -49,7 +49,7 @@ impl Default for Quirks {
             framed_errors_as_json: false,
             custom_tool_call_input: false,
             irregular_responses: false,
-            plain_answer_limit_ms: Some(300_000),
+            plain_answer_limit_ms: 300_000,
             plain_answer_limit_fails: false,
         }
     }

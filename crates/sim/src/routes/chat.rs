@@ -202,7 +202,7 @@ async fn serve(
         Duration::from_millis(speed.ttft_ms).saturating_add(made)
     };
     let limit = exchange.config.quirks.plain_answer_limit_ms;
-    let limit = limit.map(Duration::from_millis).filter(|_| !call.stream);
+    let limit = (limit > 0 && !call.stream).then(|| Duration::from_millis(limit));
     let mut takes = time(&answer);
     if let Some(limit) = limit.filter(|limit| *limit < takes) {
         takes = limit;

@@ -242,9 +242,9 @@ fn choice(call: &Call, rng: &mut fastrand::Rng, script: &Script) -> ChoiceAnswer
             Some(reasoning) => Tokens::split(reasoning.as_str()),
             None => Tokens::split(text::reasoning(&call.prompt(), rng)),
         };
-        answer
-            .reasoning
-            .truncate(limit("thinking_budget").unwrap_or(usize::MAX));
+        let budget = call.thinking_budget().unwrap_or(u64::MAX);
+        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+        answer.reasoning.truncate(budget);
         if answer.reasoning.len() >= most_of_all {
             answer.reasoning.truncate(most_of_all);
             answer.finish_reason = "length";

@@ -100,10 +100,35 @@ impl Call {
         match self.model.thinking {
             Thinking::Only => true,
             Thinking::None => false,
-            _ => self
-                .flag("enable_thinking")
-                .unwrap_or(self.model.thinks_by_default()),
+            _ => match (self.flag("enable_thinking"), self.effort()) {
+                (Some(asked), _) => asked,
+                (None, Some(effort)) => effort != "none",
+                (None, None) => self.model.thinks_by_default(),
+            },
         }
+    }
+
+    /// How much is to be thought, where the model is known to mind it (compat.md §2.5).
+    fn effort(&self) -> Option<&str> {
+        let minds = ["qwen3.8", "deepseek-v4", "glm"];
+        let effort = self.text("reasoning_effort")?;
+        minds
+            .iter()
+            .any(|prefix| self.model_id.starts_with(prefix))
+            .then_some(effort)
+    }
+
+    /// The most thinking that it allows: as it says, or as much as its effort means
+    /// (compat.md §2.5).
+    pub(crate) fn thinking_budget(&self) -> Option<u64> {
+        self.count("thinking_budget").or_else(|| {
+            let is_graded = self.model_id.starts_with("qwen3.8");
+            match self.effort().filter(|_| is_graded)? {
+                "low" | "minimal" => Some(4_096),
+                "medium" => Some(16_384),
+                _ => Some(262_144),
+            }
+        })
     }
 
     /// The most output tokens that it allows.

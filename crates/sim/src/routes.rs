@@ -77,7 +77,7 @@ pub(crate) fn router(simulator: Simulator) -> Router {
         )
         .route(
             "/api/v1/services/rerank/text-rerank/text-rerank",
-            post(data::rerank),
+            post(data::native_rerank),
         )
         .route("/compatible-api/v1/reranks", post(data::flat_rerank))
         .route("/compatible-mode/v1/models", get(models::compat_list))

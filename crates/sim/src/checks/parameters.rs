@@ -185,6 +185,22 @@ fn check_thinking(call: &Call) -> Checked {
         }
         _ => {}
     }
+    if let Some(effort) = call.parameters.get("reasoning_effort") {
+        let known = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+        if effort
+            .as_str()
+            .is_none_or(|effort| !known.contains(&effort))
+        {
+            return refuse(format!("reasoning_effort should be one of {known:?}"));
+        }
+        let excludes = call
+            .model
+            .features
+            .reasoning_effort_excludes_thinking_budget;
+        if excludes == Some(true) && call.parameters.contains_key("thinking_budget") {
+            return refuse("reasoning_effort and thinking_budget cannot be set at the same time");
+        }
+    }
     if let Some(budget) = call.number("thinking_budget") {
         let most = call.model.max_thinking;
         if budget < 1.0 || most.is_some_and(|most| budget > most as f64) {

@@ -40,7 +40,8 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, Rejection> {
         Ok(value @ Value::Object(_)) => Ok(value),
         _ => Err(Rejection::parameter(
             "Required body invalid, please check the request body format.",
-        )),
+        )
+        .bare()),
     }
 }
 

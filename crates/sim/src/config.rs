@@ -8,7 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-pub use self::quirks::Quirks;
+pub use self::quirks::{Quirks, UnusedDelta, UsageDetails};
 use crate::faults::FaultRule;
 pub use crate::limits::{LimitRule, OtherProgram, QuotaApi, Rate, WindowKind};
 

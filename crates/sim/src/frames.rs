@@ -57,7 +57,7 @@ pub(crate) fn whole(
         (Wrap::Chat, Dialect::Anthropic) => {
             anthropic::whole(call, answer, identity, &config.quirks)
         }
-        (Wrap::Chat, Dialect::OpenAi) => compat::whole(call, answer, identity),
+        (Wrap::Chat, Dialect::OpenAi) => compat::whole(call, answer, identity, &config.quirks),
     }
 }
 
@@ -100,7 +100,7 @@ impl Form {
                 Self::Anthropic(anthropic::Form::new(call, identity, quirks))
             }
             (Wrap::Chat, Dialect::OpenAi) => {
-                Self::Compat(compat::Form::new(call, identity, config.call_fragments))
+                Self::Compat(compat::Form::new(call, identity, config))
             }
         }
     }

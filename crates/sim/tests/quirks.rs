@@ -80,3 +80,46 @@ async fn errors_of_requests_for_a_stream_can_be_framed() {
     assert_eq!(head["content-type"], "application/json");
     assert!(said.starts_with("data: {\"error\""), "{said}");
 }
+
+#[tokio::test]
+async fn usage_can_have_details_nulls_or_neither() {
+    let body = compat("qwen-plus", json!({}));
+    for (details, expected) in [
+        ("full", json!({ "cached_tokens": 0 })),
+        (
+            "null-members",
+            json!({ "cached_tokens": 0, "text_tokens": null, "image_tokens": null,
+                "audio_tokens": null }),
+        ),
+        ("null", Value::Null),
+    ] {
+        let simulator = with(json!({ "quirks": { "usage_details": details } })).await;
+        let (_, said) = answer(&simulator, post(COMPAT, &body, &[])).await;
+        assert_eq!(said["usage"]["prompt_tokens_details"], expected);
+    }
+    let simulator = with(json!({ "quirks": { "usage_details": "absent" } })).await;
+    let (_, said) = answer(&simulator, post(COMPAT, &body, &[])).await;
+    assert_eq!(said["usage"].as_object().unwrap().len(), 3, "{said}");
+}
+
+#[tokio::test]
+async fn what_a_delta_does_not_use_is_null_empty_or_absent() {
+    let members = json!({ "stream": true, "enable_thinking": true });
+    let body = compat("qwen-plus", members);
+    for (unused, expected) in [
+        ("null", Some(Value::Null)),
+        ("empty", Some("".into())),
+        ("absent", None),
+    ] {
+        let simulator = with(json!({ "quirks": { "unused_delta": unused } })).await;
+        let (_, _, stream) = text(&simulator, post(COMPAT, &body, &["x-sim-answer: a"])).await;
+        let deltas: Vec<Value> = support::frames(&stream)
+            .iter()
+            .map(|chunk| chunk["choices"][0]["delta"].clone())
+            .collect();
+        assert_eq!(deltas[1].get("content").cloned(), expected, "{unused}");
+        assert!(deltas[1]["reasoning_content"].is_string());
+        let said = deltas.iter().find(|delta| delta["content"] == "a").unwrap();
+        assert_eq!(said.get("reasoning_content").cloned(), expected, "{unused}");
+    }
+}

@@ -353,6 +353,21 @@ async fn lists_of_items_come_in_pages_and_in_either_order() {
 }
 
 #[tokio::test]
+async fn what_is_not_stored_is_told_in_two_ways() {
+    let simulator = simulator().await;
+    let path = format!("{RESPONSES}/resp_x");
+    let (status, said) = get(&simulator, &path).await;
+    assert_eq!(status, 404);
+    assert_eq!(
+        said,
+        json!({ "error": { "message": "Response with id 'resp_x' not found.",
+            "type": "InvalidParameter" } })
+    );
+    let (_, said) = get(&simulator, &format!("{path}/input_items")).await;
+    assert_eq!(said["code"], "InvalidParameter", "{said}");
+}
+
+#[tokio::test]
 async fn items_of_a_conversation_can_be_read_and_removed_one_by_one() {
     let simulator = simulator().await;
     let first = json!({ "items": [{ "role": "user", "content": "你好" }] });

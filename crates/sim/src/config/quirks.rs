@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 pub struct Quirks {
     /// Long beginnings that were sent before count as cached though nobody asked (compat.md §2.9).
     pub implicit_cache: bool,
+    /// How the compatible surface writes what usage consists of (compat.md §2.13).
+    pub usage_details: UsageDetails,
+    /// How compatible streams write the member of a delta that has nothing (compat.md §2.14).
+    pub unused_delta: UnusedDelta,
     /// `input_tokens` of Anthropic messages has what was cached in it, as on the other surfaces;
     /// the pages do not say (compat.md §6.2).
     pub anthropic_input_has_cached: bool,
@@ -43,6 +47,8 @@ impl Default for Quirks {
     fn default() -> Self {
         Self {
             implicit_cache: true,
+            usage_details: UsageDetails::default(),
+            unused_delta: UnusedDelta::default(),
             anthropic_input_has_cached: false,
             anthropic_plain_errors: false,
             anthropic_stop_sequence: false,
@@ -53,4 +59,34 @@ impl Default for Quirks {
             plain_answer_limit_fails: false,
         }
     }
+}
+
+/// How usage of the compatible surface tells what it consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum UsageDetails {
+    /// What is there.
+    #[default]
+    Full,
+    /// What is not there is null.
+    NullMembers,
+    /// The objects are null.
+    Null,
+    /// The objects are not there.
+    Absent,
+}
+
+/// How the text of a delta that thinks, and the thinking of one that speaks, is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum UnusedDelta {
+    /// As null.
+    #[default]
+    Null,
+    /// As an empty text.
+    Empty,
+    /// Not at all.
+    Absent,
 }

@@ -13,9 +13,9 @@ use super::usage::of_compat;
 use super::{Identity, logprobs, put, wanted_logprobs};
 use crate::answer::{Answer, CallAnswer, ChoiceAnswer};
 use crate::call::Call;
-use crate::config::CallFragments;
+use crate::config::{CallFragments, Quirks, SimConfig, UnusedDelta, UsageDetails};
 
-pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity, quirks: &Quirks) -> Bytes {
     let alternatives = wanted_logprobs(call);
     let choices: Vec<Value> = answer
         .choices
@@ -43,7 +43,7 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
     let body = json!({
         "choices": choices,
         "object": "chat.completion",
-        "usage": of_compat(answer),
+        "usage": of_compat(answer, quirks.usage_details),
         "created": identity.created,
         "system_fingerprint": null,
         "model": call.model_id,
@@ -72,6 +72,8 @@ pub(super) struct Form {
     cumulative: bool,
     include_usage: bool,
     fragments: CallFragments,
+    unused: UnusedDelta,
+    usage_details: UsageDetails,
     /// How many alternatives each log probability has.
     logprobs: Option<u64>,
     created: u64,
@@ -82,7 +84,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    pub(super) fn new(call: &Call, identity: &Identity, fragments: CallFragments) -> Self {
+    pub(super) fn new(call: &Call, identity: &Identity, config: &SimConfig) -> Self {
         let mut tail = Vec::new();
         let _infallible = write!(
             tail,
@@ -96,7 +98,9 @@ impl Form {
             thinks: call.thinks(),
             cumulative: call.is_cumulative(),
             include_usage: options.is_some_and(|options| options["include_usage"] == true),
-            fragments,
+            fragments: config.call_fragments,
+            unused: config.quirks.unused_delta,
+            usage_details: config.quirks.usage_details,
             logprobs: wanted_logprobs(call),
             created: identity.created,
             audio_id: format!("audio_{}", identity.request_id),
@@ -130,7 +134,7 @@ impl Form {
         }
         json.extend_from_slice(b"],\"object\":\"chat.completion.chunk\",\"usage\":");
         if *step == Step::Usage {
-            put(&mut json, &of_compat(answer));
+            put(&mut json, &of_compat(answer, self.usage_details));
         } else {
             json.extend_from_slice(b"null");
         }
@@ -167,18 +171,31 @@ impl Form {
             );
             return;
         }
-        out.extend_from_slice(b"{\"delta\":{\"content\":");
+        let nothing: &[u8] = match self.unused {
+            UnusedDelta::Null => b"null",
+            UnusedDelta::Empty => b"\"\"",
+            UnusedDelta::Absent => b"",
+        };
+        let is_bare =
+            nothing.is_empty() && matches!(step, Step::Reasoning(_) | Step::Arguments { .. });
+        out.extend_from_slice(b"{\"delta\":{");
+        if !is_bare {
+            out.extend_from_slice(b"\"content\":");
+        }
         match step {
             Step::Begin => out.extend_from_slice(b"\"\",\"role\":\"assistant\""),
             Step::Reasoning(range) => {
-                out.extend_from_slice(b"null,\"reasoning_content\":");
+                out.extend_from_slice(nothing);
+                let name: &[u8] = b",\"reasoning_content\":";
+                out.extend_from_slice(&name[usize::from(is_bare)..]);
                 put(out, choice.reasoning.slice(range.clone()));
             }
             Step::Text(range) => {
                 let start = if self.cumulative { 0 } else { range.start };
                 put(out, choice.text.slice(start..range.end));
-                if self.thinks {
-                    out.extend_from_slice(b",\"reasoning_content\":null");
+                if self.thinks && !nothing.is_empty() {
+                    out.extend_from_slice(b",\"reasoning_content\":");
+                    out.extend_from_slice(nothing);
                 }
             }
             Step::Arguments {
@@ -186,7 +203,9 @@ impl Form {
                 range,
                 begins,
             } => {
-                out.extend_from_slice(b"null,\"tool_calls\":[");
+                out.extend_from_slice(nothing);
+                let name: &[u8] = b",\"tool_calls\":[";
+                out.extend_from_slice(&name[usize::from(is_bare)..]);
                 if let Some(made) = choice.calls.get(*call) {
                     self.write_call(out, made, *call, range.clone(), *begins);
                 }

@@ -7,9 +7,41 @@ use serde_json::{Map, Value, json};
 use super::put;
 use crate::answer::Answer;
 use crate::call::Call;
+use crate::config::UsageDetails;
 
-/// Of a compatible chat.
-pub(super) fn of_compat(answer: &Answer) -> Value {
+/// Of a compatible chat, with the details written as told.
+pub(super) fn of_compat(answer: &Answer, details: UsageDetails) -> Value {
+    let mut usage = full_compat(answer);
+    let names = ["prompt_tokens_details", "completion_tokens_details"];
+    match details {
+        UsageDetails::Full => {}
+        UsageDetails::NullMembers => {
+            let all = [
+                "cached_tokens",
+                "text_tokens",
+                "image_tokens",
+                "audio_tokens",
+            ];
+            for member in all {
+                let known = usage[names[0]][member].clone();
+                usage[names[0]][member] = known;
+            }
+        }
+        UsageDetails::Null => {
+            for name in names {
+                usage[name] = Value::Null;
+            }
+        }
+        UsageDetails::Absent => {
+            if let Some(members) = usage.as_object_mut() {
+                members.retain(|name, _| !names.contains(&name.as_str()));
+            }
+        }
+    }
+    usage
+}
+
+fn full_compat(answer: &Answer) -> Value {
     let (input, output) = (answer.input_tokens, answer.output_tokens());
     if answer.annotations.is_some() {
         return json!({

@@ -195,6 +195,7 @@ pub(super) fn unknown_response(id: &str) -> Rejection {
         "InvalidParameter",
         format!("Response with id '{id}' not found."),
     )
+    .typed_by_code()
 }
 
 pub(super) fn unknown_conversation(id: &str) -> Rejection {
@@ -203,4 +204,5 @@ pub(super) fn unknown_conversation(id: &str) -> Rejection {
         "InvalidParameter",
         format!("Conversation with id '{id}' not found."),
     )
+    .typed_by_code()
 }

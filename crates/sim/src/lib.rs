@@ -33,7 +33,9 @@
 //! | `x-sim-fault` | faults, as [`faults::Fault`] writes them: `cut-after-bytes=100, delay-ms=50` |
 
 mod answer;
+mod base64;
 mod body;
+mod cache;
 mod call;
 mod checks;
 pub mod config;
@@ -42,6 +44,7 @@ mod frames;
 pub mod journal;
 mod keys;
 mod limits;
+mod media;
 mod rejection;
 mod routes;
 mod schedule;

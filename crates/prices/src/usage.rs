@@ -17,7 +17,8 @@ use rust_decimal::Decimal;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// All input, in tokens: cached input and what was written to the cache are part of it.
+    /// All input, in tokens: cached input and what was written to the cache are part of it, as the
+    /// native and the OpenAI dialect count. Anthropic's dialect counts them apart; add them.
     pub input_tokens: u64,
     /// Input found in the implicit cache.
     pub implicit_cached_tokens: u64,

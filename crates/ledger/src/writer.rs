@@ -3,7 +3,7 @@
 mod ingest;
 mod merge;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,8 +33,10 @@ pub(crate) enum Command {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     store: Option<Box<dyn Store>>,
-    /// How far segments are known to be in the store. What is missing is asked for.
+    /// How far segments are known to be in the store.
     ingested: HashMap<SegmentName, u64>,
+    /// Those of which the present connection has said so, or of which it was told.
+    confirmed: HashSet<SegmentName>,
     estates: Vec<Estate>,
     /// Not to try the store before; and how long to wait when it fails again.
     next_try: Option<Instant>,
@@ -51,6 +53,7 @@ impl Writer {
             shared,
             store: None,
             ingested: HashMap::new(),
+            confirmed: HashSet::new(),
             estates: Vec::new(),
             next_try: None,
             wait: WAITS[0],
@@ -209,7 +212,7 @@ impl Writer {
     fn note_failure(&mut self, error: &StoreError) {
         // What the connection has done is not known: it is asked for on another.
         self.store = None;
-        self.ingested.clear();
+        self.confirmed.clear();
         self.next_try = Some(Instant::now() + self.wait);
         self.wait = (self.wait * 2).min(WAITS[1]);
         let text = describe(error);

@@ -74,23 +74,35 @@ fn work(ledger: &Ledger, folder: &Path) {
             entry.settle(&Settlement::new("completed"));
             say('s', id);
         }
+        // Enough for deaths at every moment; more would only be counted longer.
+        std::thread::sleep(Duration::from_micros(500));
     }
 }
 
-fn spawn(folder: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+/// A child; it is killed at the latest when the test ends, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn spawn(folder: &Path) -> Running {
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .unwrap();
+    Running(child)
 }
 
-fn kill(mut child: Child) {
-    assert_eq!(child.try_wait().unwrap(), None, "the child ended by itself");
-    child.kill().unwrap();
-    child.wait().unwrap();
+fn kill(mut child: Running) {
+    let ended = child.0.try_wait().unwrap();
+    assert_eq!(ended, None, "the child ended by itself");
 }
 
 /// Waits until the child has begun requests, and then for a random moment.

@@ -19,6 +19,13 @@ pub(crate) struct Batch {
     pub(crate) not_understood: u64,
 }
 
+impl Batch {
+    /// How many whole frames the part has.
+    pub(crate) fn frames(&self) -> u64 {
+        self.entries.len() as u64 + self.not_understood
+    }
+}
+
 /// How a segment ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {

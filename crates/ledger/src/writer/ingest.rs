@@ -98,6 +98,7 @@ impl Writer {
         .map_err(unavailable)?;
         self.release(length);
         self.ingested.remove(&name);
+        self.confirmed.remove(&name);
         // Names never come again: a line too many in the store does no harm.
         let _ = self.store()?.forget(&name.stem());
         Ok(())
@@ -107,11 +108,7 @@ impl Writer {
     fn ingest_part(&mut self, name: SegmentName, end: End) -> Result<bool, StoreError> {
         let path = name.path(&self.shared.settings.folder);
         let stem = name.stem();
-        let mut from = match self.ingested.get(&name) {
-            Some(from) => *from,
-            None => self.store()?.ingested(&stem)?,
-        };
-        self.ingested.insert(name, from);
+        let mut from = self.confirm(name)?;
         let mut damaged = false;
         loop {
             let batch = match segment::read(&path, from, end, BATCH) {
@@ -137,7 +134,7 @@ impl Writer {
                     "a part of the ledger's spool cannot be read; the file is kept"
                 );
             }
-            let frames = batch.entries.len() as u64 + batch.not_understood;
+            let frames = batch.frames();
             let span = Span {
                 segment: stem.clone(),
                 from,
@@ -150,6 +147,31 @@ impl Writer {
                 self.count_ingested(frames);
             }
         }
+    }
+
+    /// How far a segment is in the store. After an error the store may have more than is known.
+    fn confirm(&mut self, name: SegmentName) -> Result<u64, StoreError> {
+        let known = self.ingested.get(&name).copied();
+        if let Some(known) = known
+            && self.confirmed.contains(&name)
+        {
+            return Ok(known);
+        }
+        let stored = self.store()?.ingested(&name.stem())?;
+        if name.process == self.shared.process {
+            let path = name.path(&self.shared.settings.folder);
+            let mut at = known.unwrap_or(0);
+            while at < stored
+                && let Some(batch) =
+                    segment::read(&path, at, End::Living(stored), BATCH).map_err(unavailable)?
+            {
+                self.count_ingested(batch.frames());
+                at = batch.to;
+            }
+        }
+        self.ingested.insert(name, stored);
+        self.confirmed.insert(name);
+        Ok(stored)
     }
 
     fn apply(
@@ -226,8 +248,9 @@ impl Writer {
 
     fn count_ingested(&self, frames: u64) {
         let counter = &self.shared.room.frames;
-        let before = counter.fetch_sub(frames, Ordering::Relaxed);
-        debug_assert!(before >= frames, "more frames ingested than taken");
+        // The frame is in the spool a moment before it is counted.
+        let less = |count: u64| Some(count.wrapping_sub(frames));
+        let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     fn release(&self, bytes: u64) {

@@ -32,6 +32,7 @@
 //! ```
 #![deny(missing_docs, rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
+mod export;
 mod frame;
 mod ledger;
 mod query;
@@ -44,6 +45,7 @@ mod text;
 mod usage;
 mod writer;
 
+pub use export::{ExportError, Format};
 pub use ledger::{Entry, Ledger, OpenError, Settings};
 pub use query::{Cursor, Filter, GroupBy, Page, UsageRow};
 pub use reader::Reader;

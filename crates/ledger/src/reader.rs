@@ -1,9 +1,11 @@
 //! Questions to the store, and the few changes that operators make.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::export::{ExportError, Format, Sheet};
 use crate::query::{Filter, GroupBy, Page, UsageRow};
 use crate::record::{Record, Settlement};
 use crate::store::{Connect, Reconciled, Store, StoreError};
@@ -59,6 +61,32 @@ impl Reader {
     /// [`StoreError`] when the store cannot say.
     pub fn records(&mut self, filter: &Filter, page: Page) -> Result<Vec<Record>, StoreError> {
         self.with(|store| store.records(filter, page))
+    }
+
+    /// Writes records in the order of their beginning; answers how many. What is begun or settled
+    /// meanwhile may be in it or not.
+    ///
+    /// # Errors
+    /// [`ExportError`] when the store cannot say, or the output takes no more.
+    pub fn export(
+        &mut self,
+        format: Format,
+        filter: &Filter,
+        output: impl Write + Send,
+    ) -> Result<u64, ExportError> {
+        let mut page = Page::first(Page::MOST);
+        let mut sheet = Sheet::begin(format, output)?;
+        let mut count = 0;
+        loop {
+            let records = self.records(filter, page)?;
+            let Some(last) = records.last() else {
+                sheet.end()?;
+                return Ok(count);
+            };
+            page = page.after(last.cursor());
+            count += records.len() as u64;
+            sheet.write(&records)?;
+        }
     }
 
     /// Settles a record with the outcome `unknown`, exactly once.

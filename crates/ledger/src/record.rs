@@ -199,7 +199,7 @@ pub struct Record {
     pub settled: bool,
 }
 
-impl<'a> Begin<'a> {
+impl Begin<'_> {
     /// A request with nothing but its id and its beginning.
     pub fn new(id: Uuid, started_unix_ms: u64) -> Self {
         Self {

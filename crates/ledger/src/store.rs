@@ -10,7 +10,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-pub(crate) use self::columns::{COLUMNS, Kind, Value};
+pub(crate) use self::columns::{COLUMNS, Column, Kind, Value};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Postgres, PostgresError};
 pub use self::sqlite::Sqlite;

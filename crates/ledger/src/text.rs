@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(from = "String")]
 pub struct Text<'a>(Cow<'a, str>);
 
-impl<'a> Text<'a> {
+impl Text<'_> {
     /// The most bytes that are kept.
     pub const MOST_BYTES: usize = 256;
 

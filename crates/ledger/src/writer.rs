@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::ledger::Shared;
 use crate::spool::folder::{self, Estate, SegmentName};
+use crate::spool::shard::Shard;
 use crate::store::{Store, StoreError};
 
 /// The first and the longest wait before a store that failed is tried again.
@@ -183,7 +184,7 @@ impl Writer {
         self.next_claim = Instant::now();
         self.tick();
         self.sync();
-        let held = self.shared.shards.iter().any(|shard| shard.is_holding());
+        let held = self.shared.shards.iter().any(Shard::is_holding);
         if held {
             tracing::error!("the ledger ends with records that could be written nowhere");
         }
@@ -198,7 +199,7 @@ impl Writer {
     fn is_done(&self) -> bool {
         self.estates.is_empty()
             && self.shared.health.backlog_bytes.load(Ordering::Relaxed) == 0
-            && !self.shared.shards.iter().any(|shard| shard.is_holding())
+            && !self.shared.shards.iter().any(Shard::is_holding)
     }
 
     fn note_success(&mut self) {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 /// Tells the test executable that it is the child, and in which folder.
 const FOLDER: &str = "BAILIAN_LEDGER_TEST_FOLDER";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn open(folder: &Path) -> Ledger {
     let mut settings = Settings::new(folder.join("spool"));

@@ -161,12 +161,18 @@ impl Shard {
         }
     }
 
-    /// Drops the oldest held frames after the store has taken them. Only the thread that calls
-    /// [`write_held`](Self::write_held) may call this.
-    pub(crate) fn drop_oldest_held(&self) {
+    /// Drops the oldest held frames after the store has taken them; more may have come behind them
+    /// meanwhile. Only the thread that calls [`write_held`](Self::write_held) may call this.
+    pub(crate) fn drop_held(&self, taken: &Held) {
         let mut inner = self.inner.lock();
-        if let Some(held) = inner.held.pop_front() {
-            inner.held_bytes -= held.bytes.len();
+        let bytes = taken.bytes.len();
+        if let Some(oldest) = inner.held.front_mut() {
+            oldest.bytes.drain(..bytes);
+            oldest.frames -= taken.frames;
+            if oldest.bytes.is_empty() {
+                inner.held.pop_front();
+            }
+            inner.held_bytes -= bytes;
         }
     }
 

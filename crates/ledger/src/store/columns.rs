@@ -97,6 +97,7 @@ impl Value<'_> {
     }
 
     /// `Some(None)` for nothing, `None` for something of another kind.
+    #[expect(clippy::option_option, reason = "nothing is a value, and no error")]
     fn if_any<T>(self, read: impl FnOnce(Self) -> Option<T>) -> Option<Option<T>>
     where
         Self: Sized,

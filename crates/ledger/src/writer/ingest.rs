@@ -30,7 +30,7 @@ impl Writer {
         for shard in &shared.shards {
             self.ingest_shard(shard)?;
         }
-        // An idle store that went away is noticed too.
+        // So that a store that is away is noticed before the first request.
         self.store().map(drop)
     }
 
@@ -51,7 +51,7 @@ impl Writer {
             );
         }
         folder::leave(&self.shared.settings.folder, process)
-            .or_else(|error| gone_is_well(error))
+            .or_else(gone_is_well)
             .map_err(unavailable)?;
         self.estates.remove(index);
         Ok(())
@@ -80,7 +80,7 @@ impl Writer {
             let batch = segment::split(&held.bytes, 0, true);
             self.apply(batch, self.shared.process, None)?;
             self.count_ingested(held.frames);
-            shard.drop_oldest_held();
+            shard.drop_held(&held);
         }
     }
 
@@ -248,8 +248,7 @@ impl Writer {
 
     fn count_ingested(&self, frames: u64) {
         let counter = &self.shared.room.frames;
-        // The frame is in the spool a moment before it is counted.
-        let less = |count: u64| Some(count.wrapping_sub(frames));
+        let less = |count: u64| Some(count.saturating_sub(frames));
         let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bailian_ledger::{
     Change, Connect, Filter, GroupBy, Page, Reconciled, Record, Settlement, Span, Sqlite, Store,
-    StoreError, UsageRow,
+    StoreError, Text, UsageRow,
 };
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ impl Store for Open {
     fn apply(&mut self, changes: &[Change], span: Option<&Span>) -> Result<(), StoreError> {
         let is_poison = |change: &Change| {
             let tenant = change.record().begin.tenant.as_ref();
-            tenant.map(|tenant| tenant.as_str()) == self.poison && self.poison.is_some()
+            tenant.map(Text::as_str) == self.poison && self.poison.is_some()
         };
         if changes.iter().any(is_poison) {
             return Err(StoreError::Refused(Box::new(io::Error::other("poison"))));

@@ -32,11 +32,11 @@ fn settings(folder: &std::path::Path) -> Settings {
     settings
 }
 
-fn assert_all_once(ledger: &Ledger, served: u64) {
+fn assert_all_once(ledger: &Ledger, count: u64) {
     assert!(ledger.flush(PATIENCE), "{:?}", ledger.status());
     let usage = ledger.reader().usage(&Filter::default(), &[]).unwrap();
-    assert_eq!((usage[0].requests, usage[0].unsettled), (served, 0));
-    assert_eq!(usage[0].tokens.input, served * 120);
+    assert_eq!((usage[0].requests, usage[0].unsettled), (count, 0));
+    assert_eq!(usage[0].tokens.input, count * 120);
     let status = ledger.status();
     assert_eq!(
         (status.lost, status.refused, status.backlog_frames),
@@ -50,7 +50,7 @@ fn a_server_that_stops_under_load_costs_and_doubles_no_record() {
     let mut server = Server::start();
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(settings(folder.path()), server.store()).unwrap();
-    let served = under_load(&ledger, |served| {
+    let count = under_load(&ledger, |served| {
         for _ in 0..3 {
             until("the server takes records", || {
                 let status = ledger.status();
@@ -69,7 +69,7 @@ fn a_server_that_stops_under_load_costs_and_doubles_no_record() {
             until("the server is found again", || ledger.status().store_ok);
         }
     });
-    assert_all_once(&ledger, served);
+    assert_all_once(&ledger, count);
 }
 
 #[test]
@@ -80,12 +80,12 @@ fn a_full_spool_goes_into_the_server_from_memory() {
     // No frame fits, as on a full disk.
     settings.most_spool_bytes = 10;
     let ledger = Ledger::open(settings, server.store()).unwrap();
-    let served = under_load(&ledger, |served| {
+    let count = under_load(&ledger, |served| {
         until("some are served", || served.load(Ordering::Relaxed) > 500);
         assert!(!ledger.status().spool_ok);
     });
     assert!(ledger.flush(PATIENCE));
     let usage = ledger.reader().usage(&Filter::default(), &[]).unwrap();
-    assert_eq!((usage[0].requests, usage[0].unsettled), (served, 0));
+    assert_eq!((usage[0].requests, usage[0].unsettled), (count, 0));
     assert_eq!(ledger.status().lost, 0);
 }

@@ -18,6 +18,9 @@ use crate::store::{Store, StoreError};
 /// The first and the longest wait before a store that failed is tried again.
 const WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
+/// How long frames are ingested before the spool is looked after again.
+const STRETCH: Duration = Duration::from_secs(1);
+
 /// The most characters of an error that are shown.
 const MOST_ERROR: usize = 300;
 
@@ -42,6 +45,9 @@ pub(crate) struct Writer {
     /// Not to try the store before; and how long to wait when it fails again.
     next_try: Option<Instant>,
     wait: Duration,
+    /// When to look after the spool again; and whether that left something to be ingested.
+    pause_at: Instant,
+    has_more: bool,
     next_sync: Instant,
     next_claim: Instant,
     told_of_loss: bool,
@@ -58,6 +64,8 @@ impl Writer {
             estates: Vec::new(),
             next_try: None,
             wait: WAITS[0],
+            pause_at: now,
+            has_more: false,
             next_sync: now,
             next_claim: now,
             told_of_loss: false,
@@ -68,12 +76,15 @@ impl Writer {
         let interval = self.shared.settings.ingest_interval;
         loop {
             self.tick();
-            match commands.recv_timeout(interval) {
+            let wait = if self.has_more {
+                Duration::ZERO
+            } else {
+                interval
+            };
+            match commands.recv_timeout(wait) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Flush(reply)) => {
-                    self.next_try = None;
-                    self.next_claim = Instant::now();
-                    self.tick();
+                    self.tick_to_end();
                     // Whoever asked may have given up waiting.
                     let _ = reply.send(self.is_done());
                 }
@@ -85,6 +96,16 @@ impl Writer {
         }
     }
 
+    /// Everything that there is, at once.
+    fn tick_to_end(&mut self) {
+        self.next_try = None;
+        self.next_claim = Instant::now();
+        self.tick();
+        while self.has_more {
+            self.tick();
+        }
+    }
+
     fn tick(&mut self) {
         self.tend_spool();
         let now = Instant::now();
@@ -92,7 +113,9 @@ impl Writer {
             self.next_claim = now + self.shared.settings.claim_interval;
             self.claim();
         }
+        self.has_more = false;
         if self.next_try.is_none_or(|next| now >= next) {
+            self.pause_at = now + STRETCH;
             match self.ingest() {
                 Ok(()) => self.note_success(),
                 Err(error) => self.note_failure(&error),
@@ -180,9 +203,7 @@ impl Writer {
     fn end(&mut self) {
         // Asked before, so that the end of the last entry is among what is ingested.
         let nobody_writes = self.shared.open.load(Ordering::Acquire) == 0;
-        self.next_try = None;
-        self.next_claim = Instant::now();
-        self.tick();
+        self.tick_to_end();
         self.sync();
         let held = self.shared.shards.iter().any(Shard::is_holding);
         if held {
@@ -196,9 +217,11 @@ impl Writer {
         }
     }
 
+    /// Whether all that there was when the last tick began is in the store.
     fn is_done(&self) -> bool {
         self.estates.is_empty()
-            && self.shared.health.backlog_bytes.load(Ordering::Relaxed) == 0
+            && self.next_try.is_none()
+            && !self.has_more
             && !self.shared.shards.iter().any(Shard::is_holding)
     }
 
@@ -213,6 +236,7 @@ impl Writer {
     fn note_failure(&mut self, error: &StoreError) {
         // What the connection has done is not known: it is asked for on another.
         self.store = None;
+        self.has_more = false;
         self.confirmed.clear();
         self.next_try = Some(Instant::now() + self.wait);
         self.wait = (self.wait * 2).min(WAITS[1]);

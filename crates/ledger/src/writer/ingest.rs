@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -21,10 +22,13 @@ const BATCH: usize = 1 << 20;
 const REFUSED: &str = "refused.jsonl";
 
 impl Writer {
-    /// Brings everything that is in the spool by now into the store.
+    /// Brings what is in the spool by now into the store, for a while.
     pub(super) fn ingest(&mut self) -> Result<(), StoreError> {
         while let Some(index) = self.estates.len().checked_sub(1) {
             self.settle_estate(index)?;
+            if self.has_more {
+                break;
+            }
         }
         let shared = Arc::clone(&self.shared);
         for shard in &shared.shards {
@@ -34,11 +38,21 @@ impl Writer {
         self.store().map(drop)
     }
 
+    /// Whether the spool has to be looked after before more is ingested.
+    fn is_time_to_pause(&mut self) -> bool {
+        let pauses = Instant::now() >= self.pause_at;
+        self.has_more |= pauses;
+        pauses
+    }
+
     fn settle_estate(&mut self, index: usize) -> Result<(), StoreError> {
         let process = self.estates[index].process;
         while let Some(segment) = self.estates[index].segments.first().copied() {
             self.ingest_segment(segment, End::Dead)?;
             self.estates[index].segments.remove(0);
+            if self.is_time_to_pause() {
+                return Ok(());
+            }
         }
         let buried = self.store()?.bury(process)?;
         let health = &self.shared.health;
@@ -72,6 +86,10 @@ impl Writer {
                     self.ingest_segment(name, End::Living(end))?;
                     shard.forget(name);
                 }
+                // The last segment is the one that is written to: it is not worth a pause.
+                if Some(name) != active && self.is_time_to_pause() {
+                    return Ok(());
+                }
             }
             // The disk takes nothing, the store may: behind what is on disk, so that order stays.
             let Some(held) = written.held else {
@@ -81,6 +99,9 @@ impl Writer {
             self.apply(batch, self.shared.process, None)?;
             self.count_ingested(held.frames);
             shard.drop_held(&held);
+            if self.is_time_to_pause() {
+                return Ok(());
+            }
         }
     }
 

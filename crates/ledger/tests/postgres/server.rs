@@ -51,6 +51,8 @@ impl Server {
             .arg(self.folder.path())
             // The socket is enough, so that no port is taken.
             .args(["-c", "listen_addresses=", "-c", "max_connections=20"])
+            // No machine loses its power here.
+            .arg("-F")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `PROCESS.lock` | held locked by the process while it lives |
+//! | `PROCESS.new` | what becomes that file, while a process begins |
 //! | `PROCESS-SHARD-NUMBER.seg` | frames, in the order in which they happened on one shard |
 //! | `PROCESS-SHARD-NUMBER.damaged` | a segment of which a part could not be read, kept |
 //! | `refused.jsonl` | records that the store refuses, kept |
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 const LOCK: &str = "lock";
 const SEGMENT: &str = "seg";
+const UNNAMED: &str = "new";
 
 /// The name of a segment: whose, of which shard, and which in its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,11 +62,35 @@ pub(crate) struct Estate {
 pub(crate) fn enter(folder: &Path, process: Uuid) -> io::Result<File> {
     fs::create_dir_all(folder)?;
     // Only locked files ever bear the name by which others find them.
-    let unnamed = folder.join(format!("{}.new", process.simple()));
-    let lock = File::create(&unnamed)?;
-    lock.lock()?;
-    fs::rename(&unnamed, lock_path(folder, process))?;
-    Ok(lock)
+    let unnamed = folder.join(format!("{}.{UNNAMED}", process.simple()));
+    let mut tries = 0;
+    loop {
+        let lock = File::create(&unnamed)?;
+        lock.lock()?;
+        match fs::rename(&unnamed, lock_path(folder, process)) {
+            Ok(()) => return Ok(lock),
+            // Somebody who tidied up took it for a dead process' before it was locked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Deletes what a process left that died while it entered.
+fn tidy_up(unnamed: &Path) -> io::Result<()> {
+    let gone_is_well = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    };
+    let lock = match OpenOptions::new().write(true).open(unnamed) {
+        Ok(lock) => lock,
+        Err(error) => return gone_is_well(error),
+    };
+    match lock.try_lock() {
+        Ok(()) => fs::remove_file(unnamed).or_else(gone_is_well),
+        Err(TryLockError::WouldBlock) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Gives the place up. To be called when no segment is left, and before the lock is dropped.
@@ -74,7 +100,8 @@ pub(crate) fn leave(folder: &Path, process: Uuid) -> io::Result<()> {
 
 /// Takes what dead processes left, except what `known` says that is in hand already.
 pub(crate) fn claim(folder: &Path, known: impl Fn(Uuid) -> bool) -> io::Result<Vec<Estate>> {
-    let mut found: BTreeMap<Uuid, Vec<SegmentName>> = BTreeMap::new();
+    // Whether each has a lock file.
+    let mut found: BTreeMap<Uuid, bool> = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else {
@@ -83,26 +110,36 @@ pub(crate) fn claim(folder: &Path, known: impl Fn(Uuid) -> bool) -> io::Result<V
         match path.extension().and_then(|extension| extension.to_str()) {
             Some(LOCK) => {
                 if let Ok(process) = Uuid::try_parse(stem) {
-                    found.entry(process).or_default();
+                    found.insert(process, true);
                 }
             }
             Some(SEGMENT) => {
                 if let Some(name) = SegmentName::from_stem(stem) {
-                    found.entry(name.process).or_default();
+                    found.entry(name.process).or_insert(false);
                 }
             }
+            Some(UNNAMED) => tidy_up(&path)?,
             _ => {}
         }
     }
     let mut estates = Vec::new();
-    for process in found.into_keys().filter(|process| !known(*process)) {
+    for (process, has_lock) in found.into_iter().filter(|(process, _)| !known(*process)) {
+        let path = lock_path(folder, process);
         // A segment without a lock file is a dead process' too: a backup may have lost the lock.
-        let lock = OpenOptions::new()
-            .create(true)
+        let lock = match OpenOptions::new()
+            .create(!has_lock)
             .truncate(false)
             .write(true)
-            .open(lock_path(folder, process))?;
+            .open(&path)
+        {
+            Ok(lock) => lock,
+            // It has left in good order meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
         match lock.try_lock() {
+            // The same, a moment later.
+            Ok(()) if !path.exists() => continue,
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => continue,
             Err(TryLockError::Error(error)) => return Err(error),
@@ -163,6 +200,26 @@ mod tests {
         assert_eq!(SegmentName::from_stem(&name.stem()), Some(name));
         assert_eq!(SegmentName::from_stem("0-0-0"), None);
         assert_eq!(SegmentName::from_stem(&format!("{}-1", name.stem())), None);
+    }
+
+    #[test]
+    fn what_a_process_left_that_died_while_it_entered_is_tidied_up() {
+        let folder = tempfile::tempdir().unwrap();
+        File::create(folder.path().join("left.new")).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let process = Uuid::now_v7();
+                        let held = enter(folder.path(), process).unwrap();
+                        assert!(claim(folder.path(), |_| false).unwrap().is_empty());
+                        leave(folder.path(), process).unwrap();
+                        drop(held);
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -78,7 +78,7 @@ macro_rules! id {
             /// store: the same after every start.
             pub fn of_name(name: &str) -> Self {
                 let digest = Sha256::new()
-                    .chain_update([$prefix as u8, 0])
+                    .chain_update(concat!($prefix, "\0"))
                     .chain_update(name)
                     .finalize();
                 let mut head = [0; 8];

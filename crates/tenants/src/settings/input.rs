@@ -22,6 +22,9 @@ const MAX_METADATA_CHARS: usize = 500;
 /// Above it a limit is a slip of the pen, and arithmetic could saturate.
 const MAX_LIMIT: u64 = 1_000_000_000_000_000;
 
+/// The greatest budget in units: half of what amounts can hold, so that sums stay exact.
+const MAX_MONEY: u64 = 9_000_000_000;
+
 /// Settings of a tenant, a project or a key as JSON or TOML. An unknown field is refused, because
 /// a slip in the name of a limit must not remove the limit.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -238,14 +241,14 @@ impl MoneyInput {
                 Some(currency)
             }
         };
-        let amount = Decimal::from_str_exact(&self.amount)
-            .ok()
-            .filter(|amount| amount.normalize().scale() <= 9);
+        let amount = Decimal::from_str_exact(&self.amount).ok().filter(|amount| {
+            amount.normalize().scale() <= 9 && *amount <= Decimal::from(MAX_MONEY)
+        });
         let money = amount.and_then(|amount| {
             Money::from_decimal_up(amount, currency.unwrap_or(Currency::CNY)).ok()
         });
         if money.is_none() {
-            let problem = "is not an amount from 0 to 18 billion with up to nine decimals";
+            let problem = "is not an amount from 0 to 9 billion with up to nine decimals";
             problems.push(Problem::new(format!("{path}.amount"), problem));
         }
         money.filter(|_| currency.is_some())

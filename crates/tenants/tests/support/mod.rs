@@ -1,6 +1,7 @@
 //! Trees of tenants, projects and keys for the tests.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     reason = "each test uses a part, and a helper that fails is a test that fails"
 )]

@@ -250,7 +250,7 @@ mod tests {
             "t_",
             "t_123",
             "t_12345678901",
-            "t_12345\06789",
+            "t_123456789\0",
             "t_甲乙丙1",
         ] {
             assert!(wrong.parse::<TenantId>().is_err(), "{wrong:?}");

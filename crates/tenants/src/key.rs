@@ -120,8 +120,8 @@ impl PublicId {
             .then_some(Self(digits))
     }
 
-    /// Reads what [`Display`](fmt::Display) writes.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Reads what [`Display`](fmt::Display) writes, such as `bl-k7Qp2mXa`.
+    pub fn parse(text: &str) -> Option<Self> {
         Self::in_text(text.as_bytes()).filter(|_| text.len() == PUBLIC_END)
     }
 }

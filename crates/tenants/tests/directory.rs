@@ -80,7 +80,7 @@ fn every_denial_looks_alike_outside() {
     let mut rotated = Tree::new(none.clone(), none.clone(), none.clone());
     rotated.key.credentials[0].valid_until = Some(noon());
     let open = case(&none, &none, &none);
-    let long = [b'x'; 100_000];
+    let long = vec![b'x'; 100_000];
     let denials = [
         (denied(&open, b""), DenialReason::Missing),
         (denied(&open, b"sk-something-else"), DenialReason::Unknown),

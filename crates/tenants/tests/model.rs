@@ -1,8 +1,4 @@
 //! The accounts against a model that keeps every request and adds everything up each time.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
 
 mod support;
 

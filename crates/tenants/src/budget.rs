@@ -10,6 +10,7 @@
 
 mod account;
 mod book;
+mod counts;
 mod refusal;
 mod reservation;
 mod share;
@@ -23,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use self::account::AccountId;
 use self::book::Book;
-pub use self::book::{NodeUsage, PeriodUsage};
+pub use self::counts::{NodeUsage, PeriodUsage};
 pub use self::refusal::{LimitKind, Refusal, Until};
 pub use self::reservation::Reservation;
 pub use self::share::{BudgetShare, LocalOnly, Standing};

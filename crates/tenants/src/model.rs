@@ -237,6 +237,17 @@ impl Changes {
         }
     }
 
+    /// What a store with this revision will tell of the time after another: all there is when that
+    /// is the beginning, another store's, or before the deletions that are remembered.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn begin(revision: Revision, since: Revision, known_since: Revision) -> Self {
+        Self {
+            revision,
+            is_whole: since == Revision(0) || since > revision || since < known_since,
+            ..Self::default()
+        }
+    }
+
     /// The keys whose open streams are to end at once.
     pub fn cut(&self) -> impl Iterator<Item = KeyId> {
         let revoked = self.rows.iter().filter_map(|row| match row {

@@ -1,5 +1,9 @@
 //! Where tenants, projects, keys and the audit log are kept.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod raw;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -11,6 +15,8 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 use crate::id::NodeId;
@@ -19,6 +25,10 @@ use crate::settings::Problem;
 
 /// The most rows of one page of a list or of the audit log.
 pub const MAX_PAGE: u32 = 1_000;
+
+/// So many deletions are remembered; a replica that missed more reads everything again.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+const MAX_DELETED: i64 = 10_000;
 
 /// A database of tenants, projects and keys, which several replicas may share.
 ///
@@ -112,7 +122,7 @@ pub enum Write {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Actor {
-    /// A name for the log; at most 200 characters are kept.
+    /// A name for the log; at most 200 characters are kept, and no control characters.
     pub who: String,
     /// The address that the request came from.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +133,7 @@ impl Actor {
     /// Somebody at an address.
     pub fn new(who: &str, from: Option<IpAddr>) -> Self {
         Self {
-            who: who.chars().take(200).collect(),
+            who: who.chars().filter(|c| !c.is_control()).take(200).collect(),
             from,
         }
     }

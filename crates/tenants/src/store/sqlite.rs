@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{AuditEntry, Batch, Store, StoreError};
+use super::{AuditEntry, Batch, Store, StoreError, raw};
 use crate::id::NodeId;
 use crate::key::Pepper;
 use crate::model::{Changes, Revision, Row};
@@ -22,9 +22,6 @@ const MIGRATIONS: [&str; 1] = [include_str!("sqlite/0001_tenants.sql")];
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// So many deletions are remembered; a replica that missed more reads everything again.
-const MAX_DELETED: i64 = 10_000;
 
 /// A [`Store`] in an SQLite file, in its write-ahead mode, so that reading never waits for writing.
 pub struct SqliteStore {
@@ -196,15 +193,9 @@ fn set_meta(transaction: &Transaction<'_>, name: &str, value: &str) -> Result<()
     Ok(())
 }
 
-/// A number that was kept as text; 0 where there is none.
+/// A number that is kept as text; 0 where there is none.
 fn number(connection: &Connection, name: &str) -> Result<u64, StoreError> {
-    match meta(connection, name)? {
-        None => Ok(0),
-        Some(text) => text.parse().map_err(|_| StoreError::Unusable {
-            what: format!("the number `{name}`"),
-            problems: Vec::new(),
-        }),
-    }
+    raw::number(name, meta(connection, name)?.as_deref())
 }
 
 fn revision(connection: &Connection) -> Result<Revision, StoreError> {

@@ -1,20 +1,13 @@
 //! What the file holds, as rows.
 
-use std::str::FromStr;
-
-use jiff::Timestamp;
 use rusqlite::{Connection, Params};
-use serde_json::Value;
 
 use super::{number, revision};
 use crate::id::NodeId;
-use crate::key::{PublicId, Verifier};
-use crate::model::{
-    Changes, Credential, Deleted, Project, Revision, Revocation, Row, Tenant, VirtualKey,
-};
+use crate::model::{Changes, Credential, Revision, Row};
 use crate::money::Rates;
-use crate::settings::{Problem, Settings, SettingsInput};
-use crate::store::{Action, Actor, AuditEntry, AuditNote, MAX_PAGE, StoreError};
+use crate::store::raw::{self, RawAudit, RawCredential, RawKey, RawNode, signed};
+use crate::store::{AuditEntry, MAX_PAGE, StoreError};
 
 const TENANTS: &str = "SELECT id, revision, created_at, settings FROM tenants";
 const PROJECTS: &str = "SELECT id, revision, created_at, settings, tenant FROM projects";
@@ -31,27 +24,19 @@ impl Reader<'_> {
     pub(super) fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
         let revision = revision(self.connection)?;
         let known_since = number(self.connection, "deletions_known_since")?;
-        let is_whole = since.0 == 0 || since > revision || since.0 < known_since;
-        let since = if is_whole { 0 } else { since.0 };
-        let since = i64::try_from(since).unwrap_or(i64::MAX);
-        let mut changes = Changes {
-            revision,
-            is_whole,
-            ..Changes::default()
-        };
+        let mut changes = Changes::begin(revision, since, Revision(known_since));
+        let since = signed(if changes.is_whole { 0 } else { since.0 });
         let after = "WHERE revision > ?1";
         self.tenants(&format!("{TENANTS} {after}"), [since], &mut changes.rows)?;
         self.projects(&format!("{PROJECTS} {after}"), [since], &mut changes.rows)?;
         self.keys(&format!("{KEYS} {after}"), [since], &mut changes.rows)?;
-        if !is_whole {
+        if !changes.is_whole {
             let query = "SELECT id, cut_streams FROM deleted WHERE revision > ?1";
             let mut statement = self.connection.prepare(query)?;
             let mut rows = statement.query([since])?;
             while let Some(row) = rows.next()? {
-                changes.deleted.push(Deleted {
-                    id: parse(&row.get::<_, String>(0)?)?,
-                    cut_streams: row.get(1)?,
-                });
+                let id: String = row.get(0)?;
+                changes.deleted.push(raw::deleted(&id, row.get(1)?)?);
             }
         }
         Ok(changes)
@@ -104,38 +89,25 @@ impl Reader<'_> {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let before = before.map_or(i64::MAX, |it| i64::try_from(it).unwrap_or(i64::MAX));
+        let before = signed(before.unwrap_or(u64::MAX));
         let query = "SELECT number, revision, at, who, address, action, target, before, after \
              FROM audit WHERE number < ?1 ORDER BY number DESC LIMIT ?2";
         let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query((before, limit.min(MAX_PAGE)))?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            let number: i64 = row.get(0)?;
-            let unusable = || unusable(&format!("audit entry {number}"));
-            let address: Option<String> = row.get(4)?;
-            let address = address.map(|text| text.parse()).transpose();
-            let action: String = row.get(5)?;
-            let json = |place| -> Result<Option<Value>, StoreError> {
-                let text: Option<String> = row.get(place)?;
-                let value = text.map(|text| serde_json::from_str(&text)).transpose();
-                value.map_err(|_| unusable())
+            let entry = RawAudit {
+                number: row.get(0)?,
+                revision: row.get(1)?,
+                at: row.get(2)?,
+                who: row.get(3)?,
+                address: row.get(4)?,
+                action: row.get(5)?,
+                target: row.get(6)?,
+                before: row.get(7)?,
+                after: row.get(8)?,
             };
-            entries.push(AuditEntry {
-                number: u64::try_from(number).map_err(|_| unusable())?,
-                revision: to_revision(row.get(1)?)?,
-                at: to_time(row.get(2)?)?,
-                note: AuditNote {
-                    actor: Actor {
-                        who: row.get(3)?,
-                        from: address.map_err(|_| unusable())?,
-                    },
-                    action: Action::parse(&action).ok_or_else(unusable)?,
-                    target: parse(&row.get::<_, String>(6)?)?,
-                    before: json(7)?,
-                    after: json(8)?,
-                },
-            });
+            entries.push(entry.check()?);
         }
         Ok(entries)
     }
@@ -144,13 +116,7 @@ impl Reader<'_> {
         let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query(by)?;
         while let Some(row) = rows.next()? {
-            let id: String = row.get(0)?;
-            into.push(Row::Tenant(Tenant {
-                id: parse(&id)?,
-                revision: to_revision(row.get(1)?)?,
-                created_at: to_time(row.get(2)?)?,
-                settings: self.settings(&id, &row.get::<_, String>(3)?)?,
-            }));
+            into.push(node(row)?.tenant(self.rates)?);
         }
         Ok(())
     }
@@ -164,14 +130,8 @@ impl Reader<'_> {
         let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query(by)?;
         while let Some(row) = rows.next()? {
-            let id: String = row.get(0)?;
-            into.push(Row::Project(Project {
-                id: parse(&id)?,
-                revision: to_revision(row.get(1)?)?,
-                created_at: to_time(row.get(2)?)?,
-                settings: self.settings(&id, &row.get::<_, String>(3)?)?,
-                tenant: parse(&row.get::<_, String>(4)?)?,
-            }));
+            let tenant: String = row.get(4)?;
+            into.push(node(row)?.project(&tenant, self.rates)?);
         }
         Ok(())
     }
@@ -180,19 +140,14 @@ impl Reader<'_> {
         let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query(by)?;
         while let Some(row) = rows.next()? {
-            let id: String = row.get(0)?;
-            let revoked_at: Option<i64> = row.get(5)?;
-            let cut_streams = row.get(6)?;
-            let revoked = revoked_at.map(|at| to_time(at).map(|at| Revocation { at, cut_streams }));
-            into.push(Row::Key(VirtualKey {
-                id: parse(&id)?,
-                revision: to_revision(row.get(1)?)?,
-                created_at: to_time(row.get(2)?)?,
-                settings: self.settings(&id, &row.get::<_, String>(3)?)?,
-                project: parse(&row.get::<_, String>(4)?)?,
-                credentials: self.credentials(&id)?,
-                revoked: revoked.transpose()?,
-            }));
+            let node = node(row)?;
+            let key = RawKey {
+                project: row.get(4)?,
+                revoked_at: row.get(5)?,
+                cut_streams: row.get(6)?,
+                credentials: self.credentials(&node.id)?,
+            };
+            into.push(node.key(key, self.rates)?);
         }
         Ok(())
     }
@@ -204,48 +159,23 @@ impl Reader<'_> {
         let mut rows = statement.query([key])?;
         let mut credentials = Vec::new();
         while let Some(row) = rows.next()? {
-            let public_id: Option<String> = row.get(1)?;
-            let public_id = public_id
-                .map(|text| PublicId::parse(&text).ok_or_else(|| unusable(key)))
-                .transpose()?;
-            let valid_until: Option<i64> = row.get(3)?;
-            credentials.push(Credential {
-                public_id,
-                verifier: Verifier::from_bytes(row.get(0)?),
-                created_at: to_time(row.get(2)?)?,
-                valid_until: valid_until.map(to_time).transpose()?,
-            });
+            let credential = RawCredential {
+                verifier: row.get(0)?,
+                public_id: row.get(1)?,
+                created_at: row.get(2)?,
+                valid_until: row.get(3)?,
+            };
+            credentials.push(credential.check()?);
         }
         Ok(credentials)
     }
-
-    /// Settings are checked again, since the configuration may have changed since they were stored.
-    fn settings(&self, id: &str, json: &str) -> Result<Settings, StoreError> {
-        let checked =
-            SettingsInput::from_json(json.as_bytes()).and_then(|input| input.check(self.rates));
-        checked.map_err(|problems| StoreError::Unusable {
-            what: id.to_owned(),
-            problems,
-        })
-    }
 }
 
-fn unusable(what: &str) -> StoreError {
-    StoreError::Unusable {
-        what: what.to_owned(),
-        problems: Vec::<Problem>::new(),
-    }
-}
-
-fn parse<T: FromStr>(id: &str) -> Result<T, StoreError> {
-    id.parse().map_err(|_| unusable("an id"))
-}
-
-fn to_revision(number: i64) -> Result<Revision, StoreError> {
-    let number = u64::try_from(number).map_err(|_| unusable("a revision"))?;
-    Ok(Revision(number))
-}
-
-fn to_time(milliseconds: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_millisecond(milliseconds).map_err(|_| unusable("a time"))
+fn node(row: &rusqlite::Row<'_>) -> Result<RawNode, rusqlite::Error> {
+    Ok(RawNode {
+        id: row.get(0)?,
+        revision: row.get(1)?,
+        created_at: row.get(2)?,
+        settings: row.get(3)?,
+    })
 }

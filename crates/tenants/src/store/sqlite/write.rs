@@ -2,17 +2,17 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::{MAX_DELETED, number, revision, set_meta};
+use super::{number, revision, set_meta};
 use crate::id::NodeId;
 use crate::model::{Revision, Row, VirtualKey};
-use crate::settings::Settings;
-use crate::store::{AuditNote, Batch, StoreError, Write};
+use crate::store::raw::{signed, stored, to_revision};
+use crate::store::{AuditNote, Batch, MAX_DELETED, StoreError, Write};
 
 pub(super) fn commit(transaction: &Transaction<'_>, batch: &Batch) -> Result<Revision, StoreError> {
     let next = Revision(revision(transaction)?.0 + 1);
     let writer = Writer {
         transaction,
-        revision: i64::try_from(next.0).unwrap_or(i64::MAX),
+        revision: signed(next.0),
         at: batch.at.as_millisecond(),
     };
     for write in &batch.writes {
@@ -57,7 +57,7 @@ impl Writer<'_> {
             .transaction
             .query_row(query, [id.to_string()], |row| row.get(0))
             .optional()?;
-        let current = current.and_then(|it| u64::try_from(it).ok()).map(Revision);
+        let current = current.map(to_revision).transpose()?;
         if current == expected {
             Ok(())
         } else {
@@ -212,11 +212,4 @@ impl Writer<'_> {
             &horizon.to_string(),
         )
     }
-}
-
-/// The name, which is unique by itself, and all settings as JSON.
-fn stored(settings: &Settings) -> Result<(&str, String), StoreError> {
-    let json = serde_json::to_string(settings);
-    let json = json.map_err(|error| StoreError::Database(Box::new(error)))?;
-    Ok((&settings.name, json))
 }

@@ -3,6 +3,8 @@
 mod clients;
 mod conformance;
 mod counts;
+mod packages;
+mod postgres;
 mod processes;
 mod redis;
 mod rust;
@@ -29,6 +31,8 @@ enum Part {
     Rust,
     /// Tests with a Redis server, which is installed where it is missing.
     Redis,
+    /// Tests with a PostgreSQL server, which is installed where it is missing.
+    Postgres,
     /// Real clients in Python and Node against gateway and simulator.
     Conformance,
     /// Real clients against the real service; needs `DASHSCOPE_API_KEY`.
@@ -53,6 +57,9 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> ExitCode {
         }
         if chosen(Part::Redis) {
             record(&mut report, "redis", || redis::run(root));
+        }
+        if chosen(Part::Postgres) {
+            record(&mut report, "postgres", || postgres::run(root));
         }
         let Some(clients) = clients else { return };
         let clients = match clients.join() {

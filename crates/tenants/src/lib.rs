@@ -49,7 +49,8 @@
 //! # }
 //! ```
 //!
-//! Features: `sqlite` (default) is the store in a file.
+//! Features: `sqlite` (default) is the store in a file, `postgres` the one in a database.
+//! `postgres-tests` are tests that start a PostgreSQL server of their own.
 #![deny(missing_docs, rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
 mod admin;

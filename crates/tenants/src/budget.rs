@@ -28,7 +28,7 @@ pub use self::counts::{NodeUsage, PeriodUsage};
 pub use self::refusal::{LimitKind, Refusal, Until};
 pub use self::reservation::Reservation;
 pub use self::share::{BudgetShare, LocalOnly, Standing};
-use crate::directory::{Caller, Directory};
+use crate::directory::{Caller, Directory, Node};
 use crate::id::{NodeId, TenantId};
 use crate::money::{Cost, Rates};
 use crate::period::Now;
@@ -170,6 +170,11 @@ impl Budgets {
         let mut book = book.lock();
         let chain = caller.chain().iter();
         chain.map(|node| book.usage(node, now)).collect()
+    }
+
+    /// How the limits and budgets of one place in the tree stand.
+    pub fn usage_of(&self, tenant: TenantId, node: &Node, now: Now) -> NodeUsage {
+        self.book(tenant, now).lock().usage(node, now)
     }
 
     /// Forgets accounts of what is no longer in the directory and has nothing running.

@@ -161,6 +161,9 @@ impl Directory {
         for deleted in changes.deleted {
             next.remove(deleted.id);
         }
+        for unusable in changes.unusable {
+            next.remove(unusable.id);
+        }
         for row in changes.rows {
             next.put(row);
         }

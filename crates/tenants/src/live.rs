@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::directory::Directory;
 use crate::id::KeyId;
 use crate::key::Pepper;
-use crate::model::{Revision, Row};
+use crate::model::{Revision, Row, Unusable};
 use crate::store::{Store, StoreError};
 
 /// The current [`Directory`] behind an atomic pointer.
@@ -31,19 +31,28 @@ pub struct Refreshed {
     pub revision: Revision,
     /// The keys whose open streams are to end at once.
     pub cut: Vec<KeyId>,
+    /// What changed and cannot be understood, so that it opens nothing now. For the operator's log.
+    pub unusable: Vec<Unusable>,
 }
 
 impl Live {
     /// Loads a store, beside rows that a configuration fixes.
     ///
     /// # Errors
-    /// [`StoreError`] when the store cannot be read or used.
+    /// [`StoreError`] when the store cannot be read, or holds what cannot be understood: while it
+    /// starts, a gateway can still say so.
     pub fn load(
         store: Arc<dyn Store>,
         pepper: Pepper,
         fixed: Vec<Row>,
     ) -> Result<Self, StoreError> {
         let changes = store.changes_since(Revision::default())?;
+        if let Some(unusable) = changes.unusable.first() {
+            return Err(StoreError::Unusable {
+                what: unusable.id.to_string(),
+                problems: unusable.problems.clone(),
+            });
+        }
         let directory = Directory::new(pepper, fixed).with_changes(changes);
         Ok(Self {
             directory: ArcSwap::from_pointee(directory),
@@ -71,6 +80,7 @@ impl Live {
         let changes = self.store.changes_since(before.revision())?;
         let mut cut: Vec<KeyId> = changes.cut().collect();
         let is_whole = changes.is_whole;
+        let unusable = changes.unusable.clone();
         let after = before.with_changes(changes);
         if is_whole {
             // Of what is gone nobody knows how it went, so it goes at once.
@@ -78,7 +88,11 @@ impl Live {
         }
         let revision = after.revision();
         self.directory.store(Arc::new(after));
-        Ok(Some(Refreshed { revision, cut }))
+        Ok(Some(Refreshed {
+            revision,
+            cut,
+            unusable,
+        }))
     }
 }
 

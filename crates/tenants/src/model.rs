@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use crate::id::{KeyId, NodeId, ProjectId, TenantId};
 use crate::key::{PublicId, Verifier};
-use crate::settings::Settings;
+use crate::settings::{Problem, Settings};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::store::StoreError;
 
 /// The number of a change to the store; every change has a greater one than all before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -128,6 +130,19 @@ pub struct Changes {
     pub rows: Vec<Row>,
     /// What is gone.
     pub deleted: Vec<Deleted>,
+    /// What is there and cannot be understood. It opens nothing, and everything else goes on: a
+    /// setting that a newer program wrote must not keep an older one from hearing of a revoked key.
+    pub unusable: Vec<Unusable>,
+}
+
+/// A row that cannot be understood: a newer program wrote it, or it does not fit the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unusable {
+    /// Which place in the tree.
+    pub id: NodeId,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
 }
 
 // === impl Tenant, Project, VirtualKey ===
@@ -233,7 +248,7 @@ impl Changes {
             revision,
             is_whole: true,
             rows,
-            deleted: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -246,6 +261,20 @@ impl Changes {
             is_whole: since == Revision(0) || since > revision || since < known_since,
             ..Self::default()
         }
+    }
+
+    /// Takes a row, also one that cannot be understood.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn take(&mut self, row: Result<Row, StoreError>) -> Result<(), StoreError> {
+        match row {
+            Ok(row) => self.rows.push(row),
+            Err(StoreError::Unusable { what, problems }) => match what.parse() {
+                Ok(id) => self.unusable.push(Unusable { id, problems }),
+                Err(_) => return Err(StoreError::Unusable { what, problems }),
+            },
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// The keys whose open streams are to end at once.

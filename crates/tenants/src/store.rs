@@ -45,21 +45,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// not have, or after one so old that it no longer knows what was deleted since.
     ///
     /// # Errors
-    /// [`StoreError`] when the database does not answer, or holds what does not fit the
-    /// configuration, such as a budget in a currency without a rate.
+    /// [`StoreError`] when the database does not answer. Rows that do not fit the configuration,
+    /// such as a budget in a currency without a rate, are no error but [`Changes::unusable`].
     fn changes_since(&self, since: Revision) -> Result<Changes, StoreError>;
 
     /// One row as it is now.
     ///
     /// # Errors
-    /// As [`changes_since`](Self::changes_since).
+    /// [`StoreError`] when the database does not answer, or the row does not fit the configuration.
     fn row(&self, id: NodeId) -> Result<Option<Row>, StoreError>;
 
     /// The tenants, or the projects or keys of a parent, in the order of their ids and after one of
     /// them; at most `limit` and [`MAX_PAGE`].
     ///
     /// # Errors
-    /// As [`changes_since`](Self::changes_since).
+    /// As [`row`](Self::row).
     fn children(
         &self,
         parent: Option<NodeId>,

@@ -56,13 +56,18 @@ impl Server {
         server
     }
 
+    /// The socket is there before the server admits anybody.
     fn wait(&mut self) {
-        let socket = self.folder.path().join(".s.PGSQL.5432");
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let url = self.url("postgres");
         let began = Instant::now();
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        while runtime
+            .block_on(tokio_postgres::connect(&url, tokio_postgres::NoTls))
+            .is_err()
+        {
             let has_ended = self.process.try_wait().unwrap().is_some();
             assert!(!has_ended, "postgres has ended");
-            assert!(began.elapsed() < Duration::from_secs(30), "no postgres");
+            assert!(began.elapsed() < Duration::from_mins(1), "no postgres");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -17,6 +17,9 @@ const PROJECTS: &str = "SELECT id, revision, created_at, settings, tenant FROM b
 const KEYS: &str = "SELECT id, revision, created_at, settings, project, revoked_at, cut_streams \
      FROM bailian.keys";
 
+/// A row, or what is wrong with it.
+type Found = Result<Row, StoreError>;
+
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Link {
@@ -36,13 +39,12 @@ impl Link {
         let since = signed(if changes.is_whole { 0 } else { since.0 });
         let rates = &self.rates;
         let after = "revision > $1";
-        changes.rows = tenants(client, after, &[&since], rates).await?;
-        changes
-            .rows
-            .extend(projects(client, after, &[&since], rates).await?);
-        changes
-            .rows
-            .extend(keys(client, after, &[&since], rates).await?);
+        let mut found = tenants(client, after, &[&since], rates).await?;
+        found.extend(projects(client, after, &[&since], rates).await?);
+        found.extend(keys(client, after, &[&since], rates).await?);
+        for row in found {
+            changes.take(row)?;
+        }
         if !changes.is_whole {
             let query = "SELECT id, cut_streams FROM bailian.deleted WHERE revision > $1";
             for row in client.query(query, &[&since]).await? {
@@ -64,7 +66,7 @@ impl Link {
             NodeId::Project(_) => projects(client, by_id, &[&text], rates).await?,
             NodeId::Key(_) => keys(client, by_id, &[&text], rates).await?,
         };
-        Ok(found.pop())
+        found.pop().transpose()
     }
 
     pub(super) async fn children(
@@ -78,18 +80,19 @@ impl Link {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let (limit, rates) = (i64::from(limit.min(MAX_PAGE)), &self.rates);
         let page = "id > $1 ORDER BY id LIMIT $2";
-        match parent {
-            None => tenants(client, page, &[&after, &limit], rates).await,
+        let found = match parent {
+            None => tenants(client, page, &[&after, &limit], rates).await?,
             Some(NodeId::Tenant(id)) => {
                 let (page, id) = (format!("tenant = $3 AND {page}"), id.to_string());
-                projects(client, &page, &[&after, &limit, &id], rates).await
+                projects(client, &page, &[&after, &limit, &id], rates).await?
             }
             Some(NodeId::Project(id)) => {
                 let (page, id) = (format!("project = $3 AND {page}"), id.to_string());
-                keys(client, &page, &[&after, &limit, &id], rates).await
+                keys(client, &page, &[&after, &limit, &id], rates).await?
             }
-            Some(NodeId::Key(_)) => Ok(Vec::new()),
-        }
+            Some(NodeId::Key(_)) => Vec::new(),
+        };
+        found.into_iter().collect()
     }
 
     pub(super) async fn audit(
@@ -127,11 +130,12 @@ async fn tenants(
     which: &str,
     by: Parameters<'_>,
     rates: &Rates,
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<Found>, StoreError> {
     let rows = client
         .query(&format!("{TENANTS} WHERE {which}"), by)
         .await?;
-    rows.iter().map(|row| node(row)?.tenant(rates)).collect()
+    let tenant = |row: &Columns| Ok(node(row)?.tenant(rates));
+    rows.iter().map(tenant).collect()
 }
 
 async fn projects(
@@ -139,13 +143,13 @@ async fn projects(
     which: &str,
     by: Parameters<'_>,
     rates: &Rates,
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<Found>, StoreError> {
     let rows = client
         .query(&format!("{PROJECTS} WHERE {which}"), by)
         .await?;
     let project = |row: &Columns| {
         let tenant: String = row.try_get(4)?;
-        node(row)?.project(&tenant, rates)
+        Ok(node(row)?.project(&tenant, rates))
     };
     rows.iter().map(project).collect()
 }
@@ -155,7 +159,7 @@ async fn keys(
     which: &str,
     by: Parameters<'_>,
     rates: &Rates,
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<Found>, StoreError> {
     let rows = client.query(&format!("{KEYS} WHERE {which}"), by).await?;
     let mut credentials = credentials(client, &rows).await?;
     let mut keys = Vec::with_capacity(rows.len());
@@ -167,7 +171,7 @@ async fn keys(
             cut_streams: row.try_get(6)?,
             credentials: credentials.remove(&node.id).unwrap_or_default(),
         };
-        keys.push(node.key(key, rates)?);
+        keys.push(node.key(key, rates));
     }
     Ok(keys)
 }

@@ -14,6 +14,9 @@ const PROJECTS: &str = "SELECT id, revision, created_at, settings, tenant FROM p
 const KEYS: &str =
     "SELECT id, revision, created_at, settings, project, revoked_at, cut_streams FROM keys";
 
+/// A row, or what is wrong with it.
+type Found = Result<Row, StoreError>;
+
 /// One transaction's view.
 pub(super) struct Reader<'a> {
     pub(super) connection: &'a Connection,
@@ -27,9 +30,13 @@ impl Reader<'_> {
         let mut changes = Changes::begin(revision, since, Revision(known_since));
         let since = signed(if changes.is_whole { 0 } else { since.0 });
         let after = "WHERE revision > ?1";
-        self.tenants(&format!("{TENANTS} {after}"), [since], &mut changes.rows)?;
-        self.projects(&format!("{PROJECTS} {after}"), [since], &mut changes.rows)?;
-        self.keys(&format!("{KEYS} {after}"), [since], &mut changes.rows)?;
+        let mut found = Vec::new();
+        self.tenants(&format!("{TENANTS} {after}"), [since], &mut found)?;
+        self.projects(&format!("{PROJECTS} {after}"), [since], &mut found)?;
+        self.keys(&format!("{KEYS} {after}"), [since], &mut found)?;
+        for row in found {
+            changes.take(row)?;
+        }
         if !changes.is_whole {
             let query = "SELECT id, cut_streams FROM deleted WHERE revision > ?1";
             let mut statement = self.connection.prepare(query)?;
@@ -53,7 +60,7 @@ impl Reader<'_> {
             }
             NodeId::Key(_) => self.keys(&format!("{KEYS} {by_id}"), [text], &mut found)?,
         }
-        Ok(found.pop())
+        found.pop().transpose()
     }
 
     pub(super) fn children(
@@ -81,7 +88,7 @@ impl Reader<'_> {
             }
             Some(NodeId::Key(_)) => {}
         }
-        Ok(found)
+        found.into_iter().collect()
     }
 
     pub(super) fn audit(
@@ -112,11 +119,16 @@ impl Reader<'_> {
         Ok(entries)
     }
 
-    fn tenants(&self, query: &str, by: impl Params, into: &mut Vec<Row>) -> Result<(), StoreError> {
+    fn tenants(
+        &self,
+        query: &str,
+        by: impl Params,
+        into: &mut Vec<Found>,
+    ) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query(by)?;
         while let Some(row) = rows.next()? {
-            into.push(node(row)?.tenant(self.rates)?);
+            into.push(node(row)?.tenant(self.rates));
         }
         Ok(())
     }
@@ -125,18 +137,18 @@ impl Reader<'_> {
         &self,
         query: &str,
         by: impl Params,
-        into: &mut Vec<Row>,
+        into: &mut Vec<Found>,
     ) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query(by)?;
         while let Some(row) = rows.next()? {
             let tenant: String = row.get(4)?;
-            into.push(node(row)?.project(&tenant, self.rates)?);
+            into.push(node(row)?.project(&tenant, self.rates));
         }
         Ok(())
     }
 
-    fn keys(&self, query: &str, by: impl Params, into: &mut Vec<Row>) -> Result<(), StoreError> {
+    fn keys(&self, query: &str, by: impl Params, into: &mut Vec<Found>) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query(by)?;
         while let Some(row) = rows.next()? {
@@ -147,7 +159,7 @@ impl Reader<'_> {
                 cut_streams: row.get(6)?,
                 credentials: self.credentials(&node.id)?,
             };
-            into.push(node.key(key, self.rates)?);
+            into.push(node.key(key, self.rates));
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::{Offset, TimeZone};
+use jiff::civil::{Date, Time};
+use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
@@ -28,7 +28,8 @@ pub struct InvalidMoment;
 impl Moment {
     /// The same as the standard library's time.
     pub fn time(self) -> SystemTime {
-        self.0.into()
+        // What the platform's clock cannot say lies before all requests, or after them.
+        SystemTime::try_from(self.0).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// Whether `at` is before it.
@@ -45,9 +46,10 @@ impl FromStr for Moment {
             return text.parse().map(Self).map_err(|_| InvalidMoment);
         }
         let date: Date = text.parse().map_err(|_| InvalidMoment)?;
-        let midnight = date.to_zoned(TimeZone::fixed(BEIJING));
-        midnight
-            .map(|midnight| Self(midnight.timestamp()))
+        let midnight = date.to_datetime(Time::midnight());
+        BEIJING
+            .to_timestamp(midnight)
+            .map(Self)
             .map_err(|_| InvalidMoment)
     }
 }
@@ -55,7 +57,7 @@ impl FromStr for Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let local = BEIJING.to_datetime(self.0);
-        if local.time() == jiff::civil::Time::midnight() {
+        if local.time() == Time::midnight() {
             write!(f, "{}", local.date())
         } else {
             write!(f, "{}", self.0.display_with_offset(BEIJING))

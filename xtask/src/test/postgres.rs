@@ -9,26 +9,32 @@ use super::counts::{self, Counts};
 use super::debian;
 use crate::lines;
 
+/// Packages with such tests, behind their feature `postgres-tests`.
+const PACKAGES: [&str; 2] = ["bailian-ledger", "bailian-tenants"];
+
 /// Installs the server if it is missing, and runs the tests.
 pub(super) fn run(root: &Path) -> anyhow::Result<Counts> {
     set_up()?;
     let mut counts = Counts::default();
-    let status = lines::run_observed(
-        crate::cargo().current_dir(root).args([
-            "test",
-            "--locked",
-            "--no-fail-fast",
-            "--package",
-            "bailian-ledger",
-            "--features",
-            "postgres-tests",
-            "--lib",
-            "--test",
-            "postgres",
-        ]),
-        |line| counts += counts::of_libtest(line),
-    )?;
-    counts.checked(status)
+    for package in PACKAGES {
+        let mut of_package = Counts::default();
+        let status = lines::run_observed(
+            crate::cargo().current_dir(root).args([
+                "test",
+                "--locked",
+                "--no-fail-fast",
+                "--package",
+                package,
+                "--features",
+                "postgres-tests",
+                "--test",
+                "postgres",
+            ]),
+            |line| of_package += counts::of_libtest(line),
+        )?;
+        counts += of_package.checked(status)?;
+    }
+    Ok(counts)
 }
 
 fn set_up() -> anyhow::Result<()> {

@@ -1,9 +1,5 @@
 //! Files that take a part of a frame and then no more, as on a full disk.
 #![cfg(unix)]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
 
 use std::path::Path;
 use std::process::Command;

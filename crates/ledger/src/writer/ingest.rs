@@ -24,8 +24,13 @@ const REFUSED: &str = "refused.jsonl";
 impl Writer {
     /// Brings what is in the spool by now into the store, for a while.
     pub(super) fn ingest(&mut self) -> Result<(), StoreError> {
+        let mut failed = None;
         while let Some(index) = self.estates.len().checked_sub(1) {
-            self.settle_estate(index)?;
+            if let Err(error) = self.settle_estate(index) {
+                // A file that cannot be read must not keep this process' own records out.
+                failed = Some(error);
+                break;
+            }
             if self.has_more {
                 break;
             }
@@ -35,7 +40,8 @@ impl Writer {
             self.ingest_shard(shard)?;
         }
         // So that a store that is away is noticed before the first request.
-        self.store().map(drop)
+        self.store()?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Whether the spool has to be looked after before more is ingested.

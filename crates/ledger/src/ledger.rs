@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -145,7 +145,8 @@ impl Ledger {
             connect: Arc::new(connect),
             room: Room {
                 most_on_disk: settings.most_spool_bytes,
-                most_held: settings.most_memory_bytes / shards.len(),
+                most_held: settings.most_memory_bytes,
+                held: AtomicUsize::new(0),
                 on_disk: AtomicU64::new(0),
                 frames: AtomicU64::new(0),
                 lost: AtomicU64::new(0),

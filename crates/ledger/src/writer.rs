@@ -139,6 +139,8 @@ impl Writer {
         let most = settings.segment_bytes.min(share).max(1);
         let (mut opened, mut all_well) = (false, true);
         for shard in &shared.shards {
+            // A file that takes no more may be what fills the disk: closed, it is soon deleted.
+            let most = if shard.is_holding() { 1 } else { most };
             match shard.rotate(&settings.folder, shared.process, most) {
                 Ok(is_new) => opened |= is_new,
                 Err(error) => {

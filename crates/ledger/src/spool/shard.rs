@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -22,8 +22,10 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) struct Room {
     /// Bytes that all segments may have.
     pub(crate) most_on_disk: u64,
-    /// Bytes that one shard may hold in memory.
+    /// Bytes that all shards may hold in memory.
     pub(crate) most_held: usize,
+    /// Bytes in memory.
+    pub(crate) held: AtomicUsize,
     /// Bytes in segments.
     pub(crate) on_disk: AtomicU64,
     /// Frames that were taken and are not in the store.
@@ -52,7 +54,6 @@ struct Inner {
     full: Vec<(SegmentName, u64)>,
     /// Frames that could not be written, in order.
     held: VecDeque<Held>,
-    held_bytes: usize,
 }
 
 /// Some whole frames in memory.
@@ -157,13 +158,13 @@ impl Shard {
                 inner.held.push_front(held);
                 return false;
             }
-            inner.held_bytes -= held.bytes.len();
+            room.held.fetch_sub(held.bytes.len(), Ordering::Relaxed);
         }
     }
 
     /// Drops the oldest held frames after the store has taken them; more may have come behind them
     /// meanwhile. Only the thread that calls [`write_held`](Self::write_held) may call this.
-    pub(crate) fn drop_held(&self, taken: &Held) {
+    pub(crate) fn drop_held(&self, taken: &Held, room: &Room) {
         let mut inner = self.inner.lock();
         let bytes = taken.bytes.len();
         if let Some(oldest) = inner.held.front_mut() {
@@ -172,7 +173,7 @@ impl Shard {
             if oldest.bytes.is_empty() {
                 inner.held.pop_front();
             }
-            inner.held_bytes -= bytes;
+            room.held.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
@@ -184,11 +185,6 @@ impl Shard {
     /// Whether there is a file to write to.
     pub(crate) fn is_writable(&self) -> bool {
         self.inner.lock().active.is_some()
-    }
-
-    /// Bytes in memory.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.inner.lock().held_bytes
     }
 
     /// What is on disk, and of what is not, the oldest part.
@@ -250,7 +246,7 @@ impl Inner {
             }
         }
         let length = self.buffer.len();
-        if self.held_bytes + length > most_held {
+        if room.held.load(Ordering::Relaxed) + length > most_held {
             room.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -264,7 +260,7 @@ impl Inner {
                 frames: 1,
             }),
         }
-        self.held_bytes += length;
+        room.held.fetch_add(length, Ordering::Relaxed);
         room.frames.fetch_add(1, Ordering::Relaxed);
     }
 

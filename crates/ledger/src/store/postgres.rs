@@ -1,21 +1,21 @@
 //! Records in PostgreSQL.
 
 mod tls;
+mod values;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use futures_util::future::try_join_all;
 use tokio::runtime::Runtime;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 use uuid::Uuid;
 
-use super::columns::{COLUMNS, Kind, Part, Value, read_record};
+use self::values::{parameters, read_value};
+use super::columns::{COLUMNS, Part, Value, read_record};
 use super::sql::{Bound, Flavor, SUMS};
 use super::{Change, Connect, Reconciled, Span, Store, StoreError};
 use crate::query::{Filter, GroupBy, Page, UsageRow};
@@ -99,7 +99,7 @@ impl Connect for Postgres {
             Ok((client, statements))
         })?;
         Ok(Box::new(Open {
-            runtime,
+            runtime: Some(runtime),
             client,
             statements,
         }))
@@ -163,7 +163,8 @@ async fn migrate(client: &mut Client) -> Result<(), StoreError> {
 }
 
 struct Open {
-    runtime: Runtime,
+    /// Taken when it is dropped.
+    runtime: Option<Runtime>,
     client: Client,
     statements: Statements,
 }
@@ -180,7 +181,7 @@ impl Store for Open {
             client,
             statements,
         } = self;
-        within(runtime, CHANGE, async {
+        within(on(runtime.as_ref())?, CHANGE, async {
             let transaction = client.transaction().await.map_err(classify)?;
             if let Some(span) = span {
                 let name = Value::Text(span.segment.as_str().into());
@@ -303,89 +304,53 @@ impl Store for Open {
     }
 }
 
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The plain way waits, which a thread that serves another runtime must not.
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Open {
     fn change(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
-        within(&self.runtime, CHANGE, async {
+        within(on(self.runtime.as_ref())?, CHANGE, async {
             let values = parameters(values);
             self.client.execute(sql, &values).await.map_err(classify)
         })
     }
 
     fn ask(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
-        within(&self.runtime, QUESTION, async {
+        within(on(self.runtime.as_ref())?, QUESTION, async {
             let values = parameters(values);
             self.client.query(sql, &values).await.map_err(classify)
         })
     }
 }
 
-/// Waits for at most `limit`.
-fn within<T>(
+fn on(runtime: Option<&Runtime>) -> Result<&Runtime, StoreError> {
+    runtime.ok_or_else(|| unavailable(io::Error::other("the connection is closed")))
+}
+
+/// Waits for at most `limit`, on whatever thread.
+fn within<T: Send>(
     runtime: &Runtime,
     limit: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
+    work: impl Future<Output = Result<T, StoreError>> + Send,
 ) -> Result<T, StoreError> {
-    // The timer belongs to the runtime, so it is made on it.
-    runtime
-        .block_on(async { tokio::time::timeout(limit, work).await })
-        .unwrap_or_else(|_| Err(unavailable(io::Error::from(io::ErrorKind::TimedOut))))
-}
-
-fn parameters<'v>(values: &'v [Value<'_>]) -> Vec<&'v (dyn ToSql + Sync)> {
-    values
-        .iter()
-        .map(|value| value as &(dyn ToSql + Sync))
-        .collect()
-}
-
-impl ToSql for Value<'_> {
-    fn to_sql(
-        &self,
-        ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        match self {
-            Self::Null => Ok(IsNull::Yes),
-            Self::Id(id) => id.to_string().to_sql(ty, out),
-            Self::Text(text) => text.as_ref().to_sql(ty, out),
-            Self::Int(number) => number.to_sql(ty, out),
-            Self::Bool(truth) => truth.to_sql(ty, out),
-            Self::Money(money) => money.to_string().to_sql(ty, out),
-        }
+    let wait = || {
+        // The timer belongs to the runtime, so it is made on it.
+        runtime
+            .block_on(async { tokio::time::timeout(limit, work).await })
+            .unwrap_or_else(|_| Err(unavailable(io::Error::from(io::ErrorKind::TimedOut))))
+    };
+    if tokio::runtime::Handle::try_current().is_err() {
+        return wait();
     }
-
-    fn accepts(ty: &Type) -> bool {
-        // Every parameter of our statements is cast to one of these.
-        matches!(*ty, Type::TEXT | Type::INT8 | Type::BOOL)
-    }
-
-    to_sql_checked!();
-}
-
-/// A column's value; `None` when what is stored is not of its kind.
-fn read_value(
-    row: &Row,
-    index: usize,
-    kind: Kind,
-) -> Result<Option<Value<'_>>, tokio_postgres::Error> {
-    Ok(match kind {
-        Kind::Int => Some(
-            row.try_get::<_, Option<i64>>(index)?
-                .map_or(Value::Null, Value::Int),
-        ),
-        Kind::Bool => Some(
-            row.try_get::<_, Option<bool>>(index)?
-                .map_or(Value::Null, Value::Bool),
-        ),
-        Kind::Text | Kind::Id | Kind::Money => match row.try_get::<_, Option<&str>>(index)? {
-            None => Some(Value::Null),
-            Some(text) => match kind {
-                Kind::Id => text.parse().ok().map(Value::Id),
-                Kind::Money => text.parse().ok().map(Value::Money),
-                _ => Some(Value::Text(text.into())),
-            },
-        },
-    })
+    // A thread that may be serving a runtime must not enter another.
+    std::thread::scope(|scope| scope.spawn(wait).join())
+        .unwrap_or_else(|_| Err(unavailable(io::Error::other("the connection panicked"))))
 }
 
 fn classify(error: tokio_postgres::Error) -> StoreError {

@@ -24,8 +24,13 @@ const REFUSED: &str = "refused.jsonl";
 impl Writer {
     /// Brings what is in the spool by now into the store, for a while.
     pub(super) fn ingest(&mut self) -> Result<(), StoreError> {
+        let mut failed = None;
         while let Some(index) = self.estates.len().checked_sub(1) {
-            self.settle_estate(index)?;
+            if let Err(error) = self.settle_estate(index) {
+                // A file that cannot be read must not keep this process' own records out.
+                failed = Some(error);
+                break;
+            }
             if self.has_more {
                 break;
             }
@@ -35,7 +40,8 @@ impl Writer {
             self.ingest_shard(shard)?;
         }
         // So that a store that is away is noticed before the first request.
-        self.store().map(drop)
+        self.store()?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Whether the spool has to be looked after before more is ingested.
@@ -98,7 +104,7 @@ impl Writer {
             let batch = segment::split(&held.bytes, 0, true);
             self.apply(batch, self.shared.process, None)?;
             self.count_ingested(held.frames);
-            shard.drop_held(&held);
+            shard.drop_held(&held, &self.shared.room);
             if self.is_time_to_pause() {
                 return Ok(());
             }
@@ -283,14 +289,13 @@ impl Writer {
     /// Says how much is in the spool and not in the store.
     pub(super) fn count_backlog(&self) {
         let folder = &self.shared.settings.folder;
-        let mut bytes = 0;
+        let mut bytes = self.shared.room.held.load(Ordering::Relaxed) as u64;
         for shard in &self.shared.shards {
             let written = shard.written();
             for (name, end) in &written.segments {
                 let ingested = self.ingested.get(name).copied().unwrap_or(0);
                 bytes += end.saturating_sub(ingested);
             }
-            bytes += shard.held_bytes() as u64;
         }
         for name in self.estates.iter().flat_map(|estate| &estate.segments) {
             let length = name.path(folder).metadata().map_or(0, |found| found.len());

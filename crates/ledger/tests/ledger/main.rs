@@ -421,6 +421,24 @@ fn a_damaged_segment_is_kept_and_its_other_frames_are_ingested() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_keeps_no_record_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Uuid::now_v7().simple();
+    let unreadable = folder
+        .path()
+        .join(format!("spool/{process}-000-0000000000.seg"));
+    fs::create_dir_all(&unreadable).unwrap();
+    let ledger = Ledger::open(settings(folder.path()), database(folder.path())).unwrap();
+    ledger.begin(&begin("a")).settle(&completed());
+    until("it is there", || ledger.status().backlog_frames == 0);
+    assert!(!ledger.flush(PATIENCE), "something is left");
+    assert!(ledger.status().last_error.is_some());
+    fs::remove_dir(&unreadable).unwrap();
+    until("it is well again", || ledger.flush(PATIENCE));
+    assert_eq!(records(&ledger).len(), 1);
+}
+
+#[test]
 fn a_store_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     drop(Ledger::open(settings(folder.path()), database(folder.path())).unwrap());

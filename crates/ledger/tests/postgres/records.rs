@@ -92,6 +92,18 @@ fn records_usage_reconciliation_and_retention_are_as_in_sqlite() {
 }
 
 #[test]
+fn a_reader_works_on_a_thread_that_serves_a_runtime() {
+    let server = Server::start();
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(async {
+            let mut reader = bailian_ledger::Reader::new(server.store());
+            assert!(reader.usage(&Filter::default(), &[]).unwrap().is_empty());
+        });
+}
+
+#[test]
 fn processes_that_start_together_make_the_tables_once() {
     let server = Server::start();
     std::thread::scope(|scope| {

@@ -48,6 +48,8 @@ pub(crate) struct Answer {
     pub(crate) cache: CacheUse,
     pub(crate) searched: bool,
     pub(crate) search_info: Option<Value>,
+    /// What the code interpreter did.
+    pub(crate) tool_info: Option<Value>,
     /// What a recording is like.
     pub(crate) annotations: Option<Value>,
     /// What was found on a page, beside its text.
@@ -163,7 +165,17 @@ pub(crate) fn input_tokens(call: &Call) -> u64 {
         .iter()
         .map(|tool| tokens::count(&tool.to_string()))
         .sum();
-    messages + tools + 3 + asked + media
+    let interpreted = if interprets(call) { INTERPRETED } else { 0 };
+    messages + tools + 3 + asked + media + interpreted
+}
+
+/// The code that the interpreter runs, and what its result adds to the input, in tokens.
+const CODE: &str = "print(123**21)";
+pub(crate) const INTERPRETED: u64 = 450;
+
+/// Whether code is run: when thinking only (http-native.md §4.2).
+fn interprets(call: &Call) -> bool {
+    call.thinks() && call.flag("enable_code_interpreter") == Some(true)
 }
 
 /// Answers a request.
@@ -187,6 +199,8 @@ pub(crate) fn answer(call: &Call, seed: u64, script: &Script) -> Answer {
         cache: CacheUse::default(),
         searched,
         search_info: (searched && wants_source).then(|| search_info(call)),
+        tool_info: interprets(call)
+            .then(|| json!([{ "type": "code_interpreter", "code_interpreter": { "code": CODE } }])),
         annotations: special::annotations(call),
         page_result: special::page_result(call),
     }

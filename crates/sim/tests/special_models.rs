@@ -194,6 +194,26 @@ async fn spoken_answers_have_their_sound_after_their_text() {
 }
 
 #[tokio::test]
+async fn what_the_code_interpreter_did_adds_to_the_input() {
+    let simulator = simulator().await;
+    let body = json!({ "model": "qwen3-max-preview", "input": { "messages": [
+        { "role": "user", "content": "123**21?" }] },
+        "parameters": { "enable_thinking": true, "enable_code_interpreter": true,
+            "incremental_output": true, "result_format": "message" } });
+    let request = post(NATIVE, &body, &[SSE, "x-sim-answer: Done."]);
+    let (_, _, stream) = text(&simulator, request).await;
+    let frames = support::frames(&stream);
+    let (first, last) = (&frames[0], frames.last().unwrap());
+    assert!(first["output"].get("tool_info").is_none(), "{first}");
+    assert!(first["usage"].get("plugins").is_none());
+    assert_eq!(last["output"]["tool_info"][0]["type"], "code_interpreter");
+    assert_eq!(last["usage"]["plugins"]["code_interpreter"]["count"], 1);
+    let input = |frame: &Value| frame["usage"]["input_tokens"].as_u64().unwrap();
+    assert_eq!(input(last), input(first) + 450);
+    assert_eq!(simulator.journal().pop().unwrap().input_tokens, input(last));
+}
+
+#[tokio::test]
 async fn translations_need_a_language_and_one_message() {
     let simulator = simulator().await;
     let options = json!({ "source_lang": "auto", "target_lang": "English" });

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bailian_wire::sse::write_native_frame;
 use bytes::{Bytes, BytesMut};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::steps::{Extras, Step};
 use super::usage::NativeUsage;
@@ -32,6 +32,9 @@ pub(super) struct Form {
     /// The calls of the answer make choices say their index.
     indexed: bool,
     usage: NativeUsage,
+    /// What the code interpreter did, and whether the frames are past it.
+    tool_info: Option<Value>,
+    tool_told: bool,
     request_id: String,
     // What the frames so far have told.
     number: u64,
@@ -106,6 +109,7 @@ impl Said {
 
 pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
     let mut form = Form::new(call, answer, identity);
+    form.tool_told = true;
     form.output = answer.output_tokens();
     form.reasoning = answer.reasoning_tokens();
     let choices: Vec<(usize, Said, &str)> = answer
@@ -128,9 +132,11 @@ impl Form {
             .and_then(Value::as_str)
             .unwrap_or("turbo");
         let calls_tools = answer.choices.iter().any(|choice| !choice.calls.is_empty());
-        let plugins = answer
-            .searched
-            .then(|| json!({ "search": { "count": 1, "strategy": strategy } }));
+        let mut plugins = Map::new();
+        if answer.searched {
+            let search = json!({ "count": 1, "strategy": strategy });
+            plugins.insert("search".to_owned(), search);
+        }
         Self {
             text_format: call.wants_text_format(),
             multimodal: call.multimodal,
@@ -142,6 +148,8 @@ impl Form {
             model_name: call.translates().then(|| call.model_id.clone()),
             indexed: answer.choices.len() > 1 || calls_tools,
             usage: NativeUsage::new(call, answer, plugins),
+            tool_info: answer.tool_info.clone(),
+            tool_told: false,
             request_id: identity.request_id.clone(),
             number: 0,
             output: 0,
@@ -166,6 +174,8 @@ impl Form {
         self.output += step.tokens();
         if matches!(step, Step::Reasoning(_)) {
             self.reasoning += step.tokens();
+        } else {
+            self.tool_told = true;
         }
         let said = if self.cumulative && *step != Step::Sources {
             Said::until(choice, step)
@@ -220,6 +230,10 @@ impl Form {
             out.extend_from_slice(b",\"search_info\":");
             put(&mut out, sources);
         }
+        if let Some(info) = self.tool_info.as_ref().filter(|_| self.tool_told) {
+            out.extend_from_slice(b",\"tool_info\":");
+            put(&mut out, info);
+        }
         if let Some(name) = &self.model_name {
             if let Some((_, _, finish)) = choices.first().filter(|_| !self.text_format) {
                 out.extend_from_slice(b",\"finish_reason\":");
@@ -229,7 +243,9 @@ impl Form {
             put(&mut out, name);
         }
         out.extend_from_slice(b"},\"usage\":");
-        self.usage.write(&mut out, self.output, self.reasoning);
+        let told = self.tool_info.is_none() || self.tool_told;
+        self.usage
+            .write(&mut out, self.output, self.reasoning, told);
         out.extend_from_slice(b",\"request_id\":");
         put(&mut out, &self.request_id);
         out.push(b'}');

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::put;
-use crate::answer::Answer;
+use crate::answer::{Answer, INTERPRETED};
 use crate::call::Call;
 use crate::config::UsageDetails;
 
@@ -132,13 +132,18 @@ fn input_details(answer: &Answer) -> Map<String, Value> {
 
 /// What native frames say of tokens.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact about the answer, whatever the others are"
+)]
 pub(super) struct NativeUsage {
     input: u64,
     thinks: bool,
     has_media: bool,
     /// Older vision models have the kinds at the top level and no sum of all (§6.1).
     is_older: bool,
-    plugins: Option<Value>,
+    plugins: Map<String, Value>,
+    interpreted: bool,
     /// Seconds and input of a recording, which has no sums (§7.1).
     recording: Option<(u64, u64)>,
     /// What is the same in every frame, as members that end the object.
@@ -146,7 +151,7 @@ pub(super) struct NativeUsage {
 }
 
 impl NativeUsage {
-    pub(super) fn new(call: &Call, answer: &Answer, plugins: Option<Value>) -> Self {
+    pub(super) fn new(call: &Call, answer: &Answer, plugins: Map<String, Value>) -> Self {
         let has_media = answer.media.sum() > 0;
         let older = ["qwen-vl-plus", "qwen-vl-max", "qwen-audio"];
         let is_older = has_media && older.iter().any(|name| call.model_id.starts_with(name));
@@ -177,6 +182,7 @@ impl NativeUsage {
             has_media,
             is_older,
             plugins,
+            interpreted: answer.tool_info.is_some(),
             recording: answer.annotations.as_ref().map(|_| {
                 let text = answer.input_tokens - answer.media.sum();
                 (answer.media.seconds, text)
@@ -186,7 +192,8 @@ impl NativeUsage {
     }
 
     /// Appends the usage of a frame up to which so much was made.
-    pub(super) fn write(&self, out: &mut Vec<u8>, output: u64, reasoning: u64) {
+    /// The input grows when what the code interpreter did is told.
+    pub(super) fn write(&self, out: &mut Vec<u8>, output: u64, reasoning: u64, told: bool) {
         if let Some((seconds, text)) = self.recording {
             let usage = json!({
                 "input_tokens_details": { "text_tokens": text },
@@ -195,7 +202,13 @@ impl NativeUsage {
             });
             return put(out, &usage);
         }
-        let input = self.input;
+        let mut input = self.input;
+        let mut plugins = self.plugins.clone();
+        if self.interpreted && told {
+            plugins.insert("code_interpreter".to_owned(), json!({ "count": 1 }));
+        } else if self.interpreted {
+            input = input.saturating_sub(INTERPRETED);
+        }
         out.push(b'{');
         if !self.is_older {
             let _infallible = write!(out, "\"total_tokens\":{},", input + output);
@@ -212,9 +225,9 @@ impl NativeUsage {
             out.extend_from_slice(b",\"output_tokens_details\":");
             put(out, &made);
         }
-        if let Some(plugins) = &self.plugins {
+        if !plugins.is_empty() {
             out.extend_from_slice(b",\"plugins\":");
-            put(out, plugins);
+            put(out, &plugins);
         }
         out.extend_from_slice(&self.fixed);
         out.push(b'}');

@@ -1,9 +1,16 @@
 """Fixtures shared by all suites."""
 
+import functools
+import ssl
+
 import pytest
 
 import drivers
 from target import Simulator, Target
+
+# A test makes clients of its own, and each would read all certificates of the machine again, which
+# takes longer than the rest of the test. Loopback needs none.
+ssl.create_default_context = functools.lru_cache(ssl.create_default_context)
 
 TARGET = Target.from_environment()
 DRIVERS = drivers.installed()

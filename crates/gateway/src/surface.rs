@@ -72,6 +72,22 @@ impl Surface {
         }
     }
 
+    /// What keys can be allowed, and the ledger calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Chat(_) | Self::NativeMultimodal => "chat",
+            Self::Responses => "responses",
+            Self::Embeddings(_) => "embeddings",
+            Self::Other { root, path, model } => match (root, &**path) {
+                (Root::Rerank, _) => "rerank",
+                (Root::OpenAi, "/completions") => "completions",
+                _ if model.as_deref() == Some(STORED) => "stored",
+                _ if path.starts_with("/apps/") => "applications",
+                _ => "services",
+            },
+        }
+    }
+
     /// Whether it is about something that the account keeps between calls.
     pub(crate) fn is_stateful(&self) -> bool {
         match self {

@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use super::ConnectionPlace;
 use crate::gateway::Gateway;
+use crate::keys::Peer;
 use crate::relay;
 use crate::router::{chat_surface, router};
 use crate::worker::Worker;
@@ -63,13 +64,14 @@ impl Connections {
         let open = worker.state.metrics.begin_connection();
         let stop = self.stop.clone();
         let http = self.http.clone();
+        let peer = Peer(stream.peer_addr().ok().map(|address| address.ip()));
         async move {
             let _held_until_the_end = (place, open);
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
             let service =
-                service_fn(move |request| answer(worker.clone(), router.clone(), request));
+                service_fn(move |request| answer(worker.clone(), router.clone(), request, peer));
             let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -91,14 +93,19 @@ async fn answer(
     worker: Worker,
     router: Router,
     request: Request<Incoming>,
+    peer: Peer,
 ) -> Result<Response, Infallible> {
     match chat_surface(request.uri().path()) {
         Some(surface) if request.method() == Method::POST => {
             // hyper keeps room for this future as long as the connection lives, which for a stream
             // is long after the future has ended: boxed, the room is small.
-            Ok(Box::pin(relay::handle(worker, surface, request)).await)
+            Ok(Box::pin(relay::handle(worker, surface, request, peer)).await)
         }
         // Boxed, so that the future of a chat request is not larger for it.
-        _ => Box::pin(router.oneshot(request.map(Body::new))).await,
+        _ => {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            Box::pin(router.oneshot(request)).await
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What is written of what upstream sends: its own frames, or a translation.
 
+use bailian_wire::chat::Usage;
 use bailian_wire::error::{ApiError, ErrorClass, parse_error_event};
 use bailian_wire::stream::StreamSurface;
 use bytes::{Bytes, BytesMut};
@@ -108,6 +109,14 @@ impl Writer {
         match self {
             Self::Relay(relay) => relay.tap.usage(),
             Self::Translate(translator) => translator.usage(),
+        }
+    }
+
+    /// The whole report.
+    pub(super) fn report(&self) -> Option<Usage> {
+        match self {
+            Self::Relay(relay) => relay.tap.report(dialect_of(relay.surface)),
+            Self::Translate(translator) => translator.report(),
         }
     }
 

@@ -54,6 +54,11 @@ impl Refusal {
         }
     }
 
+    /// The code in the native spelling.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
     pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", message)
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bailian_quota::{Permit, Usage as Settled};
 use bailian_wire::chat::Usage;
 use bailian_wire::{Dialect, tokens};
-use http::StatusCode;
 use http::header::HeaderValue;
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::{Builder, Uuid};
@@ -87,6 +87,10 @@ pub(crate) struct Record {
     pub(crate) report: Option<Box<Usage>>,
     /// The usage is a guess.
     pub(crate) is_estimated: bool,
+    /// Upstream's id of the request.
+    pub(crate) upstream_id: Option<Box<str>>,
+    /// The code of the error that it ended with.
+    pub(crate) error_code: Option<Box<str>>,
     closed: bool,
     /// The target that was asked last.
     pub(crate) target: Option<Target>,
@@ -116,6 +120,8 @@ impl Record {
             surface: "",
             report: None,
             is_estimated: false,
+            upstream_id: None,
+            error_code: None,
             closed: false,
             target: None,
             settled: TokenCounts::default(),
@@ -212,6 +218,14 @@ impl Record {
         })?;
         self.charge = Some(Box::new(charge));
         Ok(())
+    }
+
+    /// Notes upstream's id of the request, for the ledger.
+    pub(crate) fn note_upstream_id(&mut self, headers: &HeaderMap) {
+        if self.charge.is_some() {
+            let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+            self.upstream_id = id.map(Box::from);
+        }
     }
 
     /// Notes that the request goes out to a target.
@@ -392,6 +406,8 @@ impl Record {
             first_token: self.first_byte,
             total: elapsed,
             is_stream: self.stream.is_some(),
+            upstream_id: self.upstream_id.as_deref(),
+            error_code: self.error_code.as_deref(),
         });
     }
 }

@@ -109,6 +109,7 @@ pub(crate) struct Call {
 /// The gateway's own no.
 fn refuse(refusal: &Refusal, mut record: Record) -> Response {
     record.status = refusal.status();
+    record.error_code = Some(refusal.code().into());
     record.end_as(refusal.outcome());
     refusal.to_response(record.dialect, record.request_id.as_str())
 }

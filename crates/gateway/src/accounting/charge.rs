@@ -59,6 +59,8 @@ pub(crate) struct Done<'a> {
     pub(crate) first_token: Option<Duration>,
     pub(crate) total: Duration,
     pub(crate) is_stream: bool,
+    pub(crate) upstream_id: Option<&'a str>,
+    pub(crate) error_code: Option<&'a str>,
 }
 
 /// What a running request holds.
@@ -216,6 +218,8 @@ impl Charge {
         end.total_ms = Some(millis(done.total));
         end.http_status = Some(done.status);
         end.stream = done.is_stream;
+        end.upstream_request_id = done.upstream_id.map(Into::into);
+        end.error_code = done.error_code.map(Into::into);
         end.estimated = is_estimated;
         entry.settle(&end);
     }

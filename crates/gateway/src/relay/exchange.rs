@@ -266,6 +266,7 @@ impl Exchange {
             };
             let state = &self.worker.state;
             state.pacing.note_answer(target.account, answer.headers());
+            self.record.note_upstream_id(answer.headers());
             if answer.status().is_success() {
                 if let Some(permit) = &self.record.permit {
                     permit.admitted();

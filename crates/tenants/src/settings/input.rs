@@ -32,6 +32,7 @@ const MAX_MONEY: u64 = 9_000_000_000;
 #[non_exhaustive]
 pub struct SettingsInput {
     /// What people call it: up to 100 characters, unique among its siblings.
+    #[serde(default)]
     pub name: String,
     /// Lets nobody in, until it is enabled again.
     #[serde(default)]

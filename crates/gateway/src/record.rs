@@ -325,6 +325,11 @@ impl Record {
 }
 
 impl Record {
+    /// Whether it was counted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Counts the request and puts its bill into the ledger: before the last of its answer goes
     /// out, so that no finished request can be lost. Done on drop for whoever does not.
     pub(crate) fn close(&mut self) {

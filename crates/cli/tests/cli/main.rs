@@ -5,6 +5,7 @@
 mod chat;
 mod demo;
 mod http;
+mod killed;
 mod offline;
 mod process;
 mod serve;

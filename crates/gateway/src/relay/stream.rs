@@ -119,7 +119,12 @@ impl StreamBody {
     /// Notes how the answer ended. Done here and on drop, whichever comes first.
     fn end(&mut self, outcome: Outcome) {
         self.state = State::Cut(None);
-        if self.record.is_none() {
+        self.settle(outcome);
+    }
+
+    /// Counts the answer, once.
+    fn settle(&mut self, outcome: Outcome) {
+        if self.record.as_ref().is_none_or(Record::is_closed) {
             return;
         }
         let reported = self.writer.usage();
@@ -170,6 +175,10 @@ impl StreamBody {
                     record.note_first_byte();
                 }
                 self.tell_lane();
+                if self.writer.has_ended() {
+                    // What a client has the end of is in the ledger.
+                    self.settle(Outcome::Completed);
+                }
                 (!frames.is_empty()).then(|| data(frames))
             }
             Step::Then(frames, next) => {

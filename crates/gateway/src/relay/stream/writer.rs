@@ -135,6 +135,16 @@ impl Writer {
         }
     }
 
+    /// Whether the last frame of the answer has been written, though upstream has not closed.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Self::Relay(relay) => {
+                relay.has_ended || (relay.surface == StreamSurface::Native && relay.is_finished())
+            }
+            Self::Translate(_) => false,
+        }
+    }
+
     /// What closes the stream of such an answer.
     pub(super) fn close(&mut self) -> Bytes {
         match self {

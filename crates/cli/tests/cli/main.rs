@@ -5,6 +5,7 @@
 mod chat;
 mod demo;
 mod http;
+mod import;
 mod offline;
 mod process;
 mod serve;

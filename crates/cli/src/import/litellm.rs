@@ -1,8 +1,11 @@
 //! LiteLLM's `config.yaml` (its page "All settings").
 
+mod accounts;
 mod deployments;
+mod fallbacks;
 mod providers;
 mod settings;
+mod why;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};

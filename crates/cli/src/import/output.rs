@@ -16,8 +16,8 @@ const KEYS_FILE: &str = "keys.env";
 #[derive(Debug, clap::Args)]
 pub(super) struct Output {
     /// Where to write the configuration; standard output without it.
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[arg(id = "output", long, short, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Where to write keys that the source holds, for its owner's eyes only (mode 0600): `keys.env`
     /// beside the output by default.
     #[arg(long, value_name = "FILE", conflicts_with = "with_secrets")]
@@ -54,7 +54,7 @@ impl Output {
             ))
         })?;
         // Nothing is written when something is in the way of a part.
-        for path in keys.iter().chain(&self.output) {
+        for path in keys.iter().chain(&self.file) {
             if !self.force && path.symlink_metadata().is_ok() {
                 return Err(Failure::Usage(anyhow::anyhow!(
                     "{} is there already; --force takes its place",
@@ -63,25 +63,25 @@ impl Output {
             }
         }
         if let Some(keys) = &keys {
-            self.file(keys, true, &render::keys_file(draft))?;
+            self.create(keys, true, &render::keys_file(draft))?;
         }
-        let Some(output) = &self.output else {
+        let Some(output) = &self.file else {
             return failure::written(io::stdout().write_all(text.as_bytes()))
                 .and_then(|()| self.tell(draft, keys.as_deref()));
         };
-        self.file(output, self.with_secrets, &text)?;
+        self.create(output, self.with_secrets, &text)?;
         self.tell(draft, keys.as_deref())
     }
 
     fn keys_path(&self) -> PathBuf {
-        match (&self.keys, &self.output) {
+        match (&self.keys, &self.file) {
             (Some(keys), _) => keys.clone(),
             (None, Some(output)) => output.with_file_name(KEYS_FILE),
             (None, None) => PathBuf::from(KEYS_FILE),
         }
     }
 
-    fn file(&self, path: &Path, is_secret: bool, text: &str) -> Result<(), Failure> {
+    fn create(&self, path: &Path, is_secret: bool, text: &str) -> Result<(), Failure> {
         let written = || -> anyhow::Result<()> {
             if self.force && path.symlink_metadata().is_ok() {
                 std::fs::remove_file(path)?;
@@ -122,7 +122,7 @@ impl Output {
             let keys = keys.display();
             eprintln!("the keys are in {keys}; load them with: set -a; . {keys}; set +a");
         }
-        if let Some(output) = &self.output {
+        if let Some(output) = &self.file {
             eprintln!("start it with: bailian serve --config {}", output.display());
         }
         Ok(())

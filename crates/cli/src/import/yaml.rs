@@ -210,7 +210,7 @@ impl Reader {
             if text == "<<" {
                 match &node.value {
                     Value::List(items) => {
-                        merged.extend(items.iter().flat_map(|item| item.entries().iter().cloned()))
+                        merged.extend(items.iter().flat_map(|item| item.entries()).cloned());
                     }
                     _ => merged.extend(node.entries().iter().cloned()),
                 }

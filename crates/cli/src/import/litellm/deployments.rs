@@ -1,13 +1,10 @@
 //! `model_list`: each deployment becomes an account, what it may use, and a target.
 
-use bailian::Dialect;
-
-use super::super::draft::{self, Account, Draft, Kind, Lane, Secret, Target};
+use super::super::draft::{Draft, Lane, Target};
 use super::super::notes::Mistake;
-use super::super::render;
 use super::super::yaml::Node;
-use super::providers::{self, Provider};
-use super::settings::why;
+use super::providers;
+use super::why::why;
 use super::{Given, Variables};
 
 /// One entry of `model_list` that can be reached.
@@ -24,6 +21,13 @@ pub(super) struct Deployment {
     pub(super) requests: Option<u64>,
     pub(super) target: Target,
     pub(super) line: usize,
+}
+
+/// What a model is called upstream.
+enum Upstream {
+    /// As the client called it.
+    AsAsked,
+    Named(String),
 }
 
 /// What is understood of `litellm_params`.
@@ -65,11 +69,11 @@ pub(super) fn read(
     Ok(deployments)
 }
 
-struct Reader<'a> {
-    variables: &'a Variables<'a>,
-    draft: &'a mut Draft,
+pub(super) struct Reader<'a> {
+    pub(super) variables: &'a Variables<'a>,
+    pub(super) draft: &'a mut Draft,
     /// The key of each account, to know it again.
-    keys: Vec<Option<Given>>,
+    pub(super) keys: Vec<Option<Given>>,
 }
 
 impl Reader<'_> {
@@ -102,8 +106,11 @@ impl Reader<'_> {
             self.draft.notes.add(line, named, text);
             return Ok(None);
         };
-        let Some(model) = self.model(group, model, line, &named) else {
-            return Ok(None);
+        let model = match self.model(group, model, line, &named) {
+            Some(Upstream::Named(model)) => Some(model),
+            // Under the name that the client used.
+            Some(Upstream::AsAsked) => None,
+            None => return Ok(None),
         };
         let Some((account, dialect)) = self.account(provider, params, &named)? else {
             return Ok(None);
@@ -120,7 +127,6 @@ impl Reader<'_> {
             requests: whole(params, "rpm", &named)?,
             target: Target {
                 account: self.draft.accounts[account].name.clone(),
-                // Under the name that the client used, where both are the same.
                 model,
                 dialect,
                 weight: None,
@@ -165,15 +171,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The model's name upstream: `Some(None)` where it is the client's, `None` where it cannot
-    /// be said.
-    fn model(
-        &mut self,
-        group: &str,
-        model: &str,
-        line: usize,
-        named: &str,
-    ) -> Option<Option<String>> {
+    /// The model's name upstream, `None` where it cannot be said.
+    fn model(&mut self, group: &str, model: &str, line: usize, named: &str) -> Option<Upstream> {
         let is_pattern = model.contains('*');
         let stars = group.matches('*').count();
         if stars > 1 || (stars == 1 && !group.ends_with('*')) {
@@ -195,161 +194,11 @@ impl Reader<'_> {
             self.draft.notes.add(line, named, text);
         }
         let is_same = is_pattern || group == model;
-        Some((!is_same).then(|| model.to_owned()))
-    }
-
-    /// The account behind a deployment, made if it is new, and the dialect that is spoken there.
-    fn account(
-        &mut self,
-        provider: &Provider,
-        params: &Node,
-        named: &str,
-    ) -> Result<Option<(usize, Option<Dialect>)>, Mistake> {
-        let line = params.line;
-        let written = ["api_base", "base_url"]
-            .iter()
-            .find_map(|name| params.get(name).filter(|node| !node.is_null()));
-        let base = match written {
-            None => None,
-            Some(node) => {
-                let place = format!("{named}.litellm_params.api_base");
-                let Some(text) = node.text() else {
-                    return Err(Mistake::at(node.line, &place, "is not a text"));
-                };
-                let Some(url) = self.variables.value(text) else {
-                    let text = format!(
-                        "{text} is not set here, so the address is unknown; left out: \
-                                        set it and import again"
-                    );
-                    self.draft.notes.add(node.line, place, text);
-                    return Ok(None);
-                };
-                Some(url.trim_end_matches('/').to_owned())
-            }
-        };
-        let Some(place) = self.place(provider, base, line, named) else {
-            return Ok(None);
-        };
-        let (kind, base_url, dialect) = place;
-        let key = match params.get("api_key").filter(|key| !key.is_null()) {
-            Some(node) => {
-                let Some(text) = node.text() else {
-                    let place = format!("{named}.litellm_params.api_key");
-                    return Err(Mistake::at(node.line, &place, "is not a text"));
-                };
-                Some(Given::of(text))
-            }
-            None if kind == Kind::DashScope && dialect.is_none() => {
-                let name = provider.variable.unwrap_or("DASHSCOPE_API_KEY");
-                Some(Given::Variable(name.to_owned()))
-            }
-            None => provider
-                .variable
-                .map(|name| Given::Variable(name.to_owned())),
-        };
-        let known = self.draft.accounts.iter().zip(&self.keys);
-        let known = known.enumerate().find(|(_, (account, its_key))| {
-            account.kind == kind && account.base_url == base_url && **its_key == key
-        });
-        if let Some((index, _)) = known {
-            return Ok(Some((index, dialect)));
-        }
-        let wish = account_name(kind, base_url.as_deref());
-        let name = self.draft.free_name(&wish);
-        let api_keys = match &key {
-            Some(key) => vec![self.secret(key, &name, line, named)],
-            None => Vec::new(),
-        };
-        let account = Account {
-            name,
-            kind,
-            base_url,
-            api_keys,
-            lanes: Vec::new(),
-            remarks: Vec::new(),
-        };
-        if let Err(problem) = draft::check(&account) {
-            self.draft
-                .notes
-                .add(line, named, format!("left out: {problem}"));
-            return Ok(None);
-        }
-        self.draft.accounts.push(account);
-        self.keys.push(key);
-        Ok(Some((self.draft.accounts.len() - 1, dialect)))
-    }
-
-    /// What is behind an address, the address as the configuration has it, and the dialect there.
-    fn place(
-        &mut self,
-        provider: &Provider,
-        base: Option<String>,
-        line: usize,
-        named: &str,
-    ) -> Option<(Kind, Option<String>, Option<Dialect>)> {
-        let is_service = base.as_deref().is_some_and(draft::is_service);
-        let root = base.as_deref().and_then(draft::service_root);
-        match (provider.name, base) {
-            ("dashscope", None) => {
-                let base = self.variables.value("os.environ/DASHSCOPE_API_BASE");
-                if let Some(base) = base {
-                    return self.place(provider, Some(base), line, named);
-                }
-                let text = "has no api_base, for which LiteLLM's releases take Beijing or \
-                            Singapore; written as cn-beijing, so change it if the key is of \
-                            ap-southeast-1";
-                self.draft.notes.add(line, named, text);
-                Some((Kind::DashScope, None, None))
-            }
-            ("dashscope", Some(_)) if root.is_some() => Some((Kind::DashScope, root, None)),
-            ("anthropic", Some(_)) if is_service && root.is_some() => {
-                Some((Kind::DashScope, root, Some(Dialect::Anthropic)))
-            }
-            ("anthropic", _) => {
-                let text = "Anthropic's protocol is spoken to the service only; left out";
-                self.draft.notes.add(line, named, text);
-                None
-            }
-            (_, Some(_)) if is_service && root.is_some() => Some((Kind::DashScope, root, None)),
-            (_, Some(base)) => {
-                let base = match provider.below {
-                    below if base.ends_with(below) => base,
-                    below => format!("{base}{below}"),
-                };
-                Some((Kind::OpenAi, Some(base), None))
-            }
-            (_, None) => match provider.base {
-                Some(base) => Some((
-                    Kind::OpenAi,
-                    Some(format!("{base}{}", provider.below)),
-                    None,
-                )),
-                None => {
-                    let text = format!("{} needs an api_base; left out", provider.name);
-                    self.draft.notes.add(line, named, text);
-                    None
-                }
-            },
-        }
-    }
-
-    fn secret(&mut self, key: &Given, account: &str, line: usize, named: &str) -> Secret {
-        let words = account.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let name = format!("KEY_{}", words.to_ascii_uppercase());
-        let (name, value) = match key {
-            Given::Variable(name) => match self.variables.of_file(name) {
-                Some(value) => (name.clone(), value.as_str()),
-                None => return Secret::Variable(name.clone()),
-            },
-            Given::Text(value) => (name, value.as_str()),
-        };
-        if !render::can_be_assigned(value) {
-            let text = format!("the key has characters that no key has; set {name} yourself");
-            let place = format!("{named}.litellm_params.api_key");
-            self.draft.notes.add(line, place, text);
-            return Secret::Variable(name);
-        }
-        Secret::literal(name, value)
+        Some(if is_same {
+            Upstream::AsAsked
+        } else {
+            Upstream::Named(model.to_owned())
+        })
     }
 
     /// What the deployment may use becomes what the account may use of the model.
@@ -419,21 +268,6 @@ fn params_model(params: &Node) -> Option<&str> {
     let model = params.get("model")?.text()?;
     let custom = params.get("custom_llm_provider").and_then(Node::text);
     Some(providers::of(model, custom)?.1)
-}
-
-fn account_name(kind: Kind, base_url: Option<&str>) -> String {
-    let url = base_url.and_then(|url| url::Url::parse(url).ok());
-    let host = url.as_ref().and_then(url::Url::host_str);
-    match (kind, host) {
-        (Kind::DashScope, None | Some("dashscope.aliyuncs.com")) => "beijing".to_owned(),
-        (Kind::DashScope, Some("dashscope-intl.aliyuncs.com")) => "singapore".to_owned(),
-        (Kind::DashScope, Some("dashscope-us.aliyuncs.com")) => "virginia".to_owned(),
-        (_, Some(host)) => {
-            let port = url.as_ref().and_then(url::Url::port);
-            port.map_or_else(|| host.to_owned(), |port| format!("{host}-{port}"))
-        }
-        (_, None) => "openai".to_owned(),
-    }
 }
 
 /// A whole number that is not negative.

@@ -140,6 +140,6 @@ fn line_of(text: &str, part: &RawValue) -> usize {
         .as_ptr()
         .addr()
         .wrapping_sub(text.as_ptr().addr());
-    let before = text.as_bytes().get(..offset).unwrap_or_default();
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+    let before = text.get(..offset).unwrap_or_default();
+    1 + before.matches('\n').count()
 }

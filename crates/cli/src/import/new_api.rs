@@ -180,7 +180,9 @@ impl Reader {
     /// Notes every other member that says something.
     fn note_others(&mut self, row: &Row) -> Result<(), Mistake> {
         if let Some(group) = row.text("group")?.filter(|group| *group != "default") {
-            let text = format!("`{group}`: a route is open to every key, there are no user groups");
+            let text = format!(
+                "`{group}`: a route has no user groups; who may use what is a matter of the keys"
+            );
             let place = format!("{}: group", row.place());
             self.draft.notes.add(row.line, place, text);
         }

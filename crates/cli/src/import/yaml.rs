@@ -288,7 +288,8 @@ mod tests {
         let mut text = "a0: &a0 [x, x]\n".to_owned();
         for level in 1..60 {
             let before = level - 1;
-            text.push_str(&format!("a{level}: &a{level} [*a{before}, *a{before}]\n"));
+            let line = format!("a{level}: &a{level} [*a{before}, *a{before}]\n");
+            text.push_str(&line);
         }
         assert_eq!(Node::parse(&text).unwrap().entries().len(), 60);
     }

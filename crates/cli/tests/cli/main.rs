@@ -4,6 +4,7 @@
 
 mod chat;
 mod demo;
+mod deploy;
 mod http;
 mod import;
 mod offline;

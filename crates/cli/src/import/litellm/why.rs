@@ -22,7 +22,9 @@ pub(super) fn why(key: &str) -> &'static str {
         "context_window_fallbacks" | "enable_pre_call_checks" => {
             "a request that is too long for its model is refused, and no other target is asked"
         }
-        "cache" | "cache_params" | "cache_responses" | "client_ttl" => "answers are not cached",
+        "cache" | "cache_params" | "cache_responses" | "client_ttl" => {
+            "an import sets up no cache of answers"
+        }
         "database_url"
         | "database_connection_pool_limit"
         | "store_model_in_db"

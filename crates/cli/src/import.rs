@@ -125,3 +125,6 @@ fn source(file: &Path) -> anyhow::Result<(String, String)> {
         .unwrap_or(text);
     Ok((name, text))
 }
+
+#[cfg(test)]
+mod tests;

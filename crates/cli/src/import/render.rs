@@ -79,10 +79,11 @@ pub(super) fn keys_file(draft: &Draft) -> String {
     text
 }
 
-/// Whether every reader of such files takes the value as it is.
+/// Whether every reader of such files, and of the configuration, takes the value as it is.
 pub(super) fn can_be_assigned(value: &str) -> bool {
     let is_taken = |byte: u8| byte.is_ascii_graphic() && !b"'\\".contains(&byte);
-    !value.is_empty() && value.bytes().all(is_taken)
+    let is_reference = value.starts_with("env:") || value.starts_with("file:");
+    !value.is_empty() && !is_reference && value.bytes().all(is_taken)
 }
 
 fn assigned(value: &str) -> String {

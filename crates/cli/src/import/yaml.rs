@@ -89,10 +89,12 @@ impl Node {
         matches!(self.value, Value::Map(_))
     }
 
+    /// Whether it says nothing: null, or an empty text.
     pub(super) fn is_null(&self) -> bool {
         match &self.value {
             Value::Scalar { text, is_plain } => {
-                *is_plain && ["", "~", "null", "Null", "NULL"].contains(&text.as_str())
+                let is_word = ["~", "null", "Null", "NULL"].contains(&text.as_str());
+                text.trim().is_empty() || (*is_plain && is_word)
             }
             _ => false,
         }

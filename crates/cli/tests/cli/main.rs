@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails ends the test")]
 
+mod book;
 mod chat;
 mod demo;
 mod deploy;

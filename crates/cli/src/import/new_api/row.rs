@@ -55,8 +55,10 @@ impl Row {
 
     /// The channel's id, else its position.
     pub(super) fn number(&self) -> String {
-        match self.integer("id") {
-            Ok(Some(id)) => id.to_string(),
+        // Not by `integer`, whose errors name the place.
+        match self.members.get("id") {
+            Some(Value::Number(id)) => id.to_string(),
+            Some(Value::String(id)) if id.parse::<u64>().is_ok() => id.clone(),
             _ => format!("at {}", self.index + 1),
         }
     }

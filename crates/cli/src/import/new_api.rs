@@ -8,12 +8,15 @@ use std::cmp::Reverse;
 
 use serde_json::Value;
 
-use super::draft::{self, Draft, Route, Target};
+use super::draft::{self, Draft, Kind, Route, Target};
 use super::notes::Mistake;
 use row::Row;
 
 /// `status` of a channel, or of one of its keys, that is used.
 const ENABLED: i64 = 1;
+
+/// What those gateways take off a model's name, and switch the service's search on for.
+const SEARCHES: &str = "-internet";
 
 /// What describes a channel or counts what it did; nothing depends on it.
 const DESCRIPTIVE: [&str; 16] = [
@@ -135,9 +138,20 @@ impl Reader {
             }
         }
         for name in names {
-            let Some(model) = self.mapped(name, &mapping, row) else {
+            let Some(mut model) = self.mapped(name, &mapping, row) else {
                 continue;
             };
+            if kind == Kind::DashScope
+                && let Some(plain) = model.strip_suffix(SEARCHES)
+            {
+                let text = format!(
+                    "`{model}` is `{plain}` with a search there; the search is left to callers \
+                     (`enable_search`)"
+                );
+                let place = format!("{place}: models");
+                self.draft.notes.add(row.line, place, text);
+                model = plain.to_owned();
+            }
             self.ways.push(Way {
                 model: name.to_owned(),
                 target: Target {

@@ -150,7 +150,8 @@ impl Reader {
                 );
                 let place = format!("{place}: models");
                 self.draft.notes.add(row.line, place, text);
-                model = plain.to_owned();
+                let length = plain.len();
+                model.truncate(length);
             }
             self.ways.push(Way {
                 model: name.to_owned(),

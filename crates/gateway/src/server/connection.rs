@@ -159,11 +159,12 @@ impl Serving {
         let (worker, router) = (self.worker.clone(), self.router.clone());
         let service = service_fn(move |request| answer(worker.clone(), router.clone(), request));
         let mut connection = self.http.serve_connection(TokioIo::new(io), service);
+        let mut pinned = Pin::new(&mut connection);
         let ended = tokio::select! {
-            ended = &mut connection => ended,
+            ended = pinned.as_mut() => ended,
             () = self.stops.stop.cancelled() => {
-                Pin::new(&mut connection).graceful_shutdown();
-                (&mut connection).await
+                pinned.as_mut().graceful_shutdown();
+                pinned.await
             }
         };
         match ended {

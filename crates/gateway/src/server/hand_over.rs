@@ -50,8 +50,20 @@ pub(super) fn is_alive(path: &Path) -> bool {
     StdUnixStream::connect(path).is_ok()
 }
 
-/// Asks the gateway at `path` for its listeners. `None` when there is none.
+/// Asks the gateway at `path` for its listeners. `None` when there is none. Blocks the thread.
 pub(super) fn ask(path: &Path) -> io::Result<Option<(Predecessor, Vec<TcpListener>)>> {
+    ask_patiently(path).map_err(timed_out)
+}
+
+/// A socket says of a time-out that the call would block.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time");
+    }
+    error
+}
+
+fn ask_patiently(path: &Path) -> io::Result<Option<(Predecessor, Vec<TcpListener>)>> {
     let mut stream = match StdUnixStream::connect(path) {
         Ok(stream) => stream,
         Err(error) => {
@@ -84,7 +96,7 @@ impl Predecessor {
     pub(super) fn relieve(mut self) -> io::Result<()> {
         self.stream.write_all(&[SERVES])?;
         let mut word = [0];
-        self.stream.read_exact(&mut word)?;
+        self.stream.read_exact(&mut word).map_err(timed_out)?;
         if word == [LEAVES] {
             Ok(())
         } else {

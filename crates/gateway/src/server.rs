@@ -132,8 +132,9 @@ impl Server {
             return Err(ServerError::AlreadyRuns { path: path.clone() });
         }
         let (address, threads) = (config.listen, config.threads);
+        let client_write = config.timeouts.client_write;
         Self::build(config, || {
-            listener::bind_all(address, threads)
+            listener::bind_all(address, threads, client_write)
                 .map_err(|source| ServerError::Bind { address, source })
         })
     }

@@ -49,7 +49,6 @@ pub(super) struct ConfigFile {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the names that the file has")]
 struct LimitsFile {
     max_body_bytes: Option<usize>,
     max_header_bytes: Option<usize>,

@@ -98,10 +98,11 @@ mod tests {
     use super::*;
 
     fn budget(max: usize, per_address: usize) -> ConnectionBudget {
-        let mut limits = Limits::default();
-        limits.max_connections = max;
-        limits.max_connections_per_address = per_address;
-        ConnectionBudget::new(&limits)
+        ConnectionBudget::new(&Limits {
+            max_connections: max,
+            max_connections_per_address: per_address,
+            ..Limits::default()
+        })
     }
 
     fn ip(text: &str) -> IpAddr {

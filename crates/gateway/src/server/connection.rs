@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -233,8 +232,10 @@ async fn answer(
     router: Router,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let is_http1 = request.version() <= http::Version::HTTP_11;
-    let state = Arc::clone(&worker.state);
+    // The next request shall find the successor. Closing an unused connection instead could meet
+    // a request that is on its way. HTTP/2 has words of its own for this.
+    let is_last = worker.state.is_leaving.load(Ordering::Relaxed)
+        && request.version() <= http::Version::HTTP_11;
     let mut response = match chat_surface(request.uri().path()) {
         Some(surface) if request.method() == Method::POST => {
             // hyper keeps room for this future as long as the connection lives, which for a stream
@@ -244,9 +245,7 @@ async fn answer(
         // Boxed, so that the future of a chat request is not larger for it.
         _ => Box::pin(router.oneshot(request.map(Body::new))).await?,
     };
-    // The next request shall find the successor. Closing an unused connection instead could meet
-    // a request that is on its way.
-    if is_http1 && state.is_leaving.load(Ordering::Relaxed) {
+    if is_last {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }

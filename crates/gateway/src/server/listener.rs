@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -20,6 +20,9 @@ use crate::gateway::Gateway;
 /// Connections that wait to be accepted; the system may cut it down.
 const BACKLOG: i32 = 4096;
 
+/// How long a connection may be silent before the system asks whether the client is there.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+
 /// How long accepting pauses when the system has no more file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -27,7 +30,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 pub(super) fn bind_all(
     address: SocketAddr,
     threads: usize,
+    client_write: Duration,
 ) -> io::Result<Vec<std::net::TcpListener>> {
+    let bind = |address, shared| bind(address, shared, client_write);
     if threads <= 1 {
         return Ok(vec![bind(address, false)?]);
     }
@@ -39,7 +44,11 @@ pub(super) fn bind_all(
     (0..threads).map(|_| bind(address, true)).collect()
 }
 
-fn bind(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+fn bind(
+    address: SocketAddr,
+    shared: bool,
+    client_write: Duration,
+) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -50,6 +59,14 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> 
     socket.set_reuse_address(true)?;
     #[cfg(unix)]
     socket.set_reuse_port(shared)?;
+    // Connections inherit both: clients that have vanished without a word are noticed, in a pause
+    // of an answer as while something is sent to them.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(client_write))?;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = client_write;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -183,7 +200,10 @@ mod tests {
     use super::*;
 
     fn dealt(listeners: usize, threads: usize) -> Vec<Vec<SocketAddr>> {
-        let bound = (0..listeners).map(|_| bind(([127, 0, 0, 1], 0).into(), false).unwrap());
+        let bound = (0..listeners).map(|_| {
+            let limit = Duration::from_mins(1);
+            bind(([127, 0, 0, 1], 0).into(), false, limit).unwrap()
+        });
         let dealt = deal(bound.collect(), threads).unwrap();
         let addresses = dealt
             .iter()

@@ -7,6 +7,11 @@ pub(crate) fn announce(address: SocketAddr) {
     eprintln!("listening on {}", url(address));
 }
 
+/// The same of a server whose connections are encrypted.
+pub(crate) fn announce_encrypted(address: SocketAddr) {
+    eprintln!("listening on https://{address}");
+}
+
 /// The URL of a listening address. One that means "every interface" is reached on this machine
 /// through the loopback address.
 pub(crate) fn local_url(address: SocketAddr) -> String {

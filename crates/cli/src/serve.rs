@@ -21,6 +21,15 @@ pub(crate) struct Arguments {
     /// Where to listen, above the configuration; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// A socket at which a successor can take over, above the configuration's `hand_over`.
+    #[cfg(unix)]
+    #[arg(long, value_name = "SOCKET")]
+    hand_over: Option<PathBuf>,
+    /// Takes over from the gateway that runs, if one does: it hands its listeners over and ends
+    /// when its streams have ended. Needs `hand_over`.
+    #[cfg(unix)]
+    #[arg(long)]
+    take_over: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -31,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let signals = Signals::listen().map_err(Failure::run)?;
-        let server = Server::bind(config).map_err(failure)?;
+        let server = arguments.server(config)?;
         if let Some(key) = made_key {
             // The one moment at which the key can be learned.
             println!(
@@ -39,12 +48,41 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 key.expose_secret()
             );
         }
-        listen::announce(server.local_addr());
+        if server.is_encrypted() {
+            listen::announce_encrypted(server.local_addr());
+        } else {
+            listen::announce(server.local_addr());
+        }
         match signals.serve(|stop| server.run(stop)).await {
             Some(outcome) => outcome.map_err(failure),
             None => Ok(()),
         }
     })
+}
+
+impl Arguments {
+    /// The server, with its address bound or taken over.
+    #[cfg(unix)]
+    fn server(&self, mut config: Config) -> Result<Server, Failure> {
+        if let Some(path) = &self.hand_over {
+            config.hand_over = Some(path.clone());
+        }
+        if !self.take_over {
+            return Server::bind(config).map_err(failure);
+        }
+        if config.hand_over.is_none() {
+            let problem = "--take-over needs the socket of the gateway that runs: `hand_over` of \
+                           the configuration, or --hand-over SOCKET";
+            return Err(Failure::Usage(anyhow::anyhow!(problem)));
+        }
+        Server::take_over(config).map_err(failure)
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, reason = "used on other systems")]
+    fn server(&self, config: Config) -> Result<Server, Failure> {
+        Server::bind(config).map_err(failure)
+    }
 }
 
 /// The configuration, and the virtual key if one was made.
@@ -76,10 +114,11 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(Failure::Run)
 }
 
-/// An account that cannot be used is a matter of the configuration; all else is not.
+/// An account or a certificate that cannot be used is a matter of the configuration; all else is
+/// not.
 pub(crate) fn failure(error: ServerError) -> Failure {
     match error {
-        ServerError::Build(_) => Failure::usage(error),
+        ServerError::Build(_) | ServerError::Tls(_) => Failure::usage(error),
         _ => Failure::run(error),
     }
 }

@@ -9,6 +9,7 @@ mod file;
 mod pacing;
 mod routing;
 mod secret;
+mod server;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -39,6 +40,16 @@ pub const DEFAULT_MAX_HEADER_BYTES: usize = 32 * 1024;
 /// The most connections that a gateway holds open by default.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 20_000;
 
+/// The most connections that one address may hold by default: half of all, so that nobody can take
+/// the whole gateway.
+pub const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = DEFAULT_MAX_CONNECTIONS / 2;
+
+/// The most HTTP/2 streams of one connection by default.
+pub const DEFAULT_MAX_STREAMS_PER_CONNECTION: u32 = 256;
+
+/// The slowest request body by default, in bytes per second: slower than any modem.
+pub const DEFAULT_MIN_BODY_BYTES_PER_SECOND: usize = 1024;
+
 /// The address that is listened on by default: this machine only.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
@@ -53,6 +64,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Relay threads, each with its own listener and upstream connections.
     pub threads: usize,
+    /// Certificates; connections are encrypted if there is one. The first is for clients that name
+    /// none of the others' hosts.
+    pub tls: Vec<TlsConfig>,
+    /// A Unix socket at which a successor of this process can take its listeners over.
+    pub hand_over: Option<PathBuf>,
     /// Bounds on what a caller may send.
     pub limits: Limits,
     /// How long things may take.
@@ -77,16 +93,33 @@ pub struct Config {
     pub prices: PricesConfig,
 }
 
+/// A certificate and its key, in PEM files that are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// The certificate, followed by those that vouch for it.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
 /// Bounds on what a caller controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Request body, in bytes.
+    /// Request body, in bytes; of a compressed one, what it unpacks to.
     pub max_body_bytes: usize,
     /// Names and values of all header lines together, in bytes.
     pub max_header_bytes: usize,
     /// Open client connections of the whole gateway.
     pub max_connections: usize,
+    /// Open client connections from one IPv4 address or one IPv6 /64 network; this machine's own
+    /// (loopback) are not counted.
+    pub max_connections_per_address: usize,
+    /// Requests at the same time on one HTTP/2 connection.
+    pub max_streams_per_connection: u32,
+    /// The slowest rate of a request body, in bytes per second, after its first ten seconds.
+    pub min_body_bytes_per_second: usize,
 }
 
 impl Default for Limits {
@@ -95,6 +128,9 @@ impl Default for Limits {
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             max_header_bytes: DEFAULT_MAX_HEADER_BYTES,
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
+            max_streams_per_connection: DEFAULT_MAX_STREAMS_PER_CONNECTION,
+            min_body_bytes_per_second: DEFAULT_MIN_BODY_BYTES_PER_SECOND,
         }
     }
 }
@@ -114,8 +150,14 @@ pub struct Timeouts {
     pub client_header: Duration,
     /// A client's whole request body.
     pub client_body: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub client_write: Duration,
+    /// A client's TLS handshake.
+    pub tls_handshake: Duration,
     /// How long open streams may go on after the gateway was told to stop.
     pub drain: Duration,
+    /// How long open streams may go on after a successor took the listeners over.
+    pub hand_over: Duration,
 }
 
 impl Default for Timeouts {
@@ -129,7 +171,11 @@ impl Default for Timeouts {
             // As long as common proxies keep unused connections.
             client_header: Duration::from_secs(75),
             client_body: Duration::from_mins(2),
+            client_write: Duration::from_mins(1),
+            tls_handshake: Duration::from_secs(10),
             drain: Duration::from_mins(2),
+            // Nobody waits for the old process, and answers may take long.
+            hand_over: Duration::from_hours(1),
         }
     }
 }

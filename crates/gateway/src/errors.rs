@@ -9,7 +9,7 @@ use bailian_quota::Refused;
 use bailian_tenants::NotAllowed;
 use bailian_wire::Dialect;
 use bailian_wire::error::{ApiError, ErrorView, encode_error};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use crate::upstream::UpstreamError;
@@ -30,6 +30,8 @@ pub(crate) struct Refusal {
     param: Option<&'static str>,
     allow: Option<&'static str>,
     retry_after: Option<Duration>,
+    /// Whether the caller is told how a body may be packed.
+    accept_encoding: bool,
     /// The model service's id of the request, where it was the service that refused.
     upstream_id: Option<Box<str>>,
     /// Whether the model service refused, not the gateway.
@@ -49,6 +51,7 @@ impl Refusal {
             param: None,
             allow: None,
             retry_after: None,
+            accept_encoding: false,
             upstream_id: None,
             is_upstream: false,
         }
@@ -124,6 +127,28 @@ impl Refusal {
             "BadRequest.TooLarge",
             message,
         )
+    }
+
+    /// A body in a form that cannot be unpacked.
+    pub(crate) fn unknown_encoding() -> Self {
+        let message = "The request body has a Content-Encoding other than gzip, the only one that \
+                       this gateway unpacks. Send it as it is, or with gzip.";
+        let mut refusal = Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "InvalidParameter",
+            message,
+        );
+        refusal.accept_encoding = true;
+        refusal
+    }
+
+    /// A body that did not come at a reasonable pace.
+    pub(crate) fn body_too_slow(rate: usize) -> Self {
+        let message = format!(
+            "The request body came more slowly than {rate} bytes per second, the least that this \
+             gateway waits for."
+        );
+        Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeOut", message)
     }
 
     pub(crate) fn body_timeout(limit: Duration) -> Self {
@@ -371,6 +396,9 @@ impl Refusal {
             let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
             headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
             headers.insert(RETRY_AFTER_MS, millis.into());
+        }
+        if self.accept_encoding {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));

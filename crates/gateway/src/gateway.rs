@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use bailian_wire::catalog::Catalog;
@@ -150,6 +151,7 @@ impl GatewayBuilder {
             limits: self.config.limits,
             timeouts,
             metrics: Metrics::new(),
+            is_leaving: AtomicBool::new(false),
             admin: self.config.admin_token.as_ref().map(AdminToken::new),
         };
         Ok(Gateway {

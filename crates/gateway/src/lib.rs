@@ -51,4 +51,4 @@ pub use self::clock::{Clock, SystemClock};
 pub use self::config::{Config, ConfigError};
 pub use self::gateway::{BuildError, Gateway, GatewayBuilder};
 pub use self::keys::{KeyStore, StaticKeys, VirtualKey};
-pub use self::server::{Server, ServerError};
+pub use self::server::{Server, ServerError, TlsError};

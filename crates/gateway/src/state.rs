@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::account::Account;
 use crate::accounting::Accounting;
@@ -31,6 +32,8 @@ pub(crate) struct State {
     pub(crate) pacing: Pacing,
     /// Responses that were made over chat.
     pub(crate) responses: Responses,
+    /// Whether a successor serves and clients shall go there.
+    pub(crate) is_leaving: AtomicBool,
     /// What opens the admin endpoints; `None` keeps them closed.
     pub(crate) admin: Option<AdminToken>,
 }

@@ -1,6 +1,7 @@
 //! The configuration file's form, and how it becomes checked settings.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bailian::{Endpoint, InvalidWorkspace, Region, UnknownRegion, Workspace};
@@ -15,6 +16,7 @@ use super::data::{DataFile, PricesFile, resolve_settings};
 use super::pacing::{self, LaneFile, PacingFile, RedisFile};
 use super::routing::{self, RepairsFile, RouteFile};
 use super::secret::{self, Environment};
+use super::server::{self, TlsFile};
 use super::{
     AccountConfig, AccountKind, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits,
     PacingConfig, PricesConfig, Problem, Repairs, Timeouts, key_problem,
@@ -27,6 +29,9 @@ use crate::upstream::Origin;
 pub(super) struct ConfigFile {
     listen: Option<String>,
     threads: Option<usize>,
+    hand_over: Option<PathBuf>,
+    #[serde(default, deserialize_with = "server::one_or_many")]
+    tls: Vec<TlsFile>,
     #[serde(default)]
     limits: LimitsFile,
     #[serde(default)]
@@ -52,11 +57,13 @@ pub(super) struct ConfigFile {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the names that the file has")]
 struct LimitsFile {
     max_body_bytes: Option<usize>,
     max_header_bytes: Option<usize>,
     max_connections: Option<usize>,
+    max_connections_per_address: Option<usize>,
+    max_streams_per_connection: Option<u32>,
+    min_body_bytes_per_second: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,6 +74,9 @@ struct TimeoutsFile {
     idle: Option<String>,
     client_header: Option<String>,
     client_body: Option<String>,
+    client_write: Option<String>,
+    tls_handshake: Option<String>,
+    hand_over: Option<String>,
     drain: Option<String>,
 }
 
@@ -166,6 +176,8 @@ impl ConfigFile {
                 "is 0; leave it out for one per core",
             ));
         }
+        let tls = server::resolve_tls(self.tls, &mut problems);
+        let hand_over = server::resolve_hand_over(self.hand_over, &mut problems);
         let limits = self.limits.resolve(&mut problems);
         let timeouts = self.timeouts.resolve(&mut problems);
         let pacing = self.pacing.resolve(&mut problems);
@@ -210,6 +222,8 @@ impl ConfigFile {
             Some(listen) if problems.is_empty() => Ok(Config {
                 listen,
                 threads: self.threads.unwrap_or_else(default_threads),
+                tls,
+                hand_over,
                 limits,
                 timeouts,
                 accounts,
@@ -237,6 +251,16 @@ impl LimitsFile {
             value.unwrap_or(default)
         };
         let default = Limits::default();
+        let max_connections = positive(
+            "max_connections",
+            self.max_connections,
+            default.max_connections,
+        );
+        let streams = positive(
+            "max_streams_per_connection",
+            self.max_streams_per_connection.map(|most| most as usize),
+            default.max_streams_per_connection as usize,
+        );
         Limits {
             max_body_bytes: positive(
                 "max_body_bytes",
@@ -248,11 +272,17 @@ impl LimitsFile {
                 self.max_header_bytes,
                 default.max_header_bytes,
             ),
-            max_connections: positive(
-                "max_connections",
-                self.max_connections,
-                default.max_connections,
+            max_connections,
+            max_connections_per_address: positive(
+                "max_connections_per_address",
+                self.max_connections_per_address,
+                max_connections.div_ceil(2),
             ),
+            max_streams_per_connection: u32::try_from(streams).unwrap_or(u32::MAX),
+            // Zero sets no rate.
+            min_body_bytes_per_second: self
+                .min_body_bytes_per_second
+                .unwrap_or(default.min_body_bytes_per_second),
         }
     }
 }
@@ -285,7 +315,18 @@ impl TimeoutsFile {
                 self.client_body.as_ref(),
                 default.client_body,
             ),
+            client_write: duration(
+                "client_write",
+                self.client_write.as_ref(),
+                default.client_write,
+            ),
+            tls_handshake: duration(
+                "tls_handshake",
+                self.tls_handshake.as_ref(),
+                default.tls_handshake,
+            ),
             drain: duration("drain", self.drain.as_ref(), default.drain),
+            hand_over: duration("hand_over", self.hand_over.as_ref(), default.hand_over),
         }
     }
 }
@@ -553,6 +594,8 @@ fn minimal(
     Ok(Config {
         listen,
         threads: default_threads(),
+        tls: Vec::new(),
+        hand_over: None,
         limits: Limits::default(),
         timeouts: Timeouts::default(),
         accounts: vec![roots.account(vec![api_key])],

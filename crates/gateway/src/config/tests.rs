@@ -316,3 +316,60 @@ fn what_is_wrong_with_a_route_is_said_with_its_place() {
         );
     }
 }
+
+#[test]
+fn the_books_listeners_are_read_as_they_stand_there() {
+    let tls = example_with("[[tls]]");
+    let config = parse(&format!("{GOOD}\n{tls}")).unwrap();
+    let certificates: Vec<_> = config.tls.iter().map(|tls| &*tls.certificate).collect();
+    let expected = ["gateway.crt", "internal.crt"].map(|name| Path::new("/etc/bailian").join(name));
+    assert_eq!(certificates, expected);
+    let hand_over = example_with("hand_over = ");
+    let config = parse(&format!("{hand_over}\n{GOOD}"));
+    if cfg!(unix) {
+        let path = config.unwrap().hand_over.unwrap();
+        assert_eq!(path, Path::new("/run/bailian/gateway.sock"));
+    } else {
+        assert!(config.is_err());
+    }
+}
+
+#[test]
+fn limits_of_connections_follow_each_other() {
+    let with = |limits: &str| parse(&GOOD.replace("max_body_bytes = 1000", limits));
+    let limits = with("max_connections = 7").unwrap().limits;
+    assert_eq!(limits.max_connections_per_address, 4);
+    let limits = with("max_connections_per_address = 9\nmin_body_bytes_per_second = 0");
+    let limits = limits.unwrap().limits;
+    assert_eq!(limits.max_connections_per_address, 9);
+    assert_eq!(limits.min_body_bytes_per_second, 0);
+    let ConfigError::Invalid(problems) = with("max_streams_per_connection = 0").unwrap_err() else {
+        panic!("it was read");
+    };
+    assert_eq!(problems[0].place, "limits.max_streams_per_connection");
+}
+
+#[test]
+fn what_is_wrong_with_tls_is_said_with_its_place_and_without_the_key() {
+    let one = "[tls]\ncertificate = \"file:a.crt\"\nkey = \"file:a.key\"";
+    assert_eq!(parse(&format!("{GOOD}\n{one}")).unwrap().tls.len(), 1);
+    let inline = one.replace("file:a.key", "-----BEGIN PRIVATE KEY-----");
+    let error = parse(&format!("{GOOD}\n{inline}")).unwrap_err().to_string();
+    assert!(
+        error.contains("tls.key") && !error.contains("BEGIN"),
+        "{error}"
+    );
+    for (text, place) in [
+        (one.replace("key =", "kye ="), "kye"),
+        (one.replace("\"file:a.key\"", "7"), "tls"),
+        ("tls = true".to_owned(), "tls"),
+    ] {
+        let text = if text.starts_with("tls") {
+            format!("{text}\n{GOOD}")
+        } else {
+            format!("{GOOD}\n{text}")
+        };
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(place), "{error}");
+    }
+}

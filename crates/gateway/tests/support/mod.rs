@@ -62,7 +62,10 @@ pub fn config(base_url: &str, upstream_key: &str) -> Config {
 }
 
 pub fn start(config: Config) -> Running {
-    let server = Server::bind(config).unwrap();
+    run(Server::bind(config).unwrap())
+}
+
+pub fn run(server: Server) -> Running {
     let address = server.local_addr();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
@@ -144,6 +147,15 @@ pub fn with(
     request
         .headers_mut()
         .insert(name, http::HeaderValue::from_static(value));
+    request
+}
+
+/// The same request as HTTP/2 has it.
+pub fn over_http2(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    let target = format!("http://gateway.test{}", request.uri());
+    *request.uri_mut() = target.parse().unwrap();
+    *request.version_mut() = http::Version::HTTP_2;
+    request.headers_mut().remove("host");
     request
 }
 

@@ -22,6 +22,7 @@ use crate::metrics::{OpenGuard, Outcome};
 use crate::responses::Turn;
 use crate::route::Target;
 use crate::state::State;
+use crate::surface::STORED;
 use crate::usage::TokenCounts;
 
 /// The gateway's own id of a request: a version 7 UUID, so that ids sort by time.
@@ -190,9 +191,18 @@ impl Record {
         if self.charge.is_some() {
             return Ok(());
         }
+        // What an account has stored is no model, and to look at it costs nothing.
+        let is_stored = &**model == STORED;
         if let Some(caller) = &owner.caller {
-            let allowed = caller.may_use(model, self.surface);
+            let allowed = if is_stored {
+                caller.may_call(self.surface)
+            } else {
+                caller.may_use(model, self.surface)
+            };
             allowed.map_err(|why| Refusal::not_allowed(&why, model))?;
+        }
+        if is_stored {
+            return Ok(());
         }
         let account = self.state.accounts.get(target.account);
         let is_limited = owner.caller.as_deref().is_some_and(is_limited);

@@ -8,6 +8,7 @@ use bailian_wire::catalog::Catalog;
 
 use crate::account::{Account, AccountError};
 use crate::admin::AdminToken;
+use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::keys::KeyStore;
@@ -28,7 +29,7 @@ pub enum BuildError {
     /// The account's settings cannot be used.
     #[error(transparent)]
     Account(#[from] AccountError),
-    /// Limits cannot be shared with other replicas.
+    /// Limits or answers cannot be shared with other replicas.
     #[error(transparent)]
     Redis(#[from] bailian_quota::share::redis::RedisError),
 }
@@ -128,6 +129,7 @@ impl GatewayBuilder {
             repairs: self.config.repairs,
             keys: self.keys.unwrap_or_else(|| self.config.key_store()),
             pacing: Pacing::new(&self.config, Arc::clone(&self.clock))?,
+            cache: Cache::new(&self.config, Arc::clone(&self.clock))?,
             clock: self.clock,
             responses: Responses::default(),
             limits: self.config.limits,

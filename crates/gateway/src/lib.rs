@@ -24,6 +24,7 @@
 
 mod account;
 mod admin;
+mod cache;
 mod clock;
 pub mod config;
 mod errors;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Builder;
 
 use crate::account::Account;
+use crate::cache::{CacheResult, Ending};
 use crate::config::Repairs;
 use crate::keys::VirtualKey;
 use crate::metrics::{OpenGuard, Outcome};
@@ -74,6 +75,12 @@ pub(crate) struct Record {
     pub(crate) target: Option<Target>,
     /// Tokens for which an earlier permit of the same request was settled.
     settled: TokenCounts,
+    /// Whether the answer was kept already; `None` where the cache has no part in it.
+    pub(crate) cache: Option<CacheResult>,
+    /// The answer was paid for by another request: its usage is not to be billed again.
+    pub(crate) from_cache: bool,
+    /// Tells the cache how the answer ends.
+    pub(crate) ending: Option<Arc<Ending>>,
 }
 
 impl Record {
@@ -96,6 +103,9 @@ impl Record {
             attempts: 0,
             target: None,
             settled: TokenCounts::default(),
+            cache: None,
+            from_cache: false,
+            ending: None,
             state: Arc::clone(state),
         }
     }
@@ -138,6 +148,9 @@ impl Record {
     /// Sets how the request ended; it is counted when the record is dropped.
     pub(crate) fn end_as(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+        if let Some(ending) = &self.ending {
+            ending.note(outcome, self.usage);
+        }
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -206,6 +219,9 @@ impl Record {
     /// Counts a stream that goes on after upstream broke it.
     pub(crate) fn count_resumed(&self) {
         self.state.metrics.count_resumed();
+        if let Some(ending) = &self.ending {
+            ending.note_patched();
+        }
     }
 
     /// How long an answer may stand still.
@@ -224,7 +240,10 @@ impl Drop for Record {
         let elapsed = self.elapsed();
         let metrics = &self.state.metrics;
         metrics.end_request(self.dialect, self.outcome, elapsed, self.first_byte);
-        if let Some(usage) = self.usage {
+        if let Some(result) = self.cache {
+            metrics.count_cache(result);
+        }
+        if let Some(usage) = self.usage.filter(|_| !self.from_cache) {
             metrics.count_tokens(self.dialect, usage);
         }
         if let Some(permit) = self.permit.take() {
@@ -250,6 +269,8 @@ impl Drop for Record {
             input_tokens = self.usage.map(|usage| usage.input_tokens),
             output_tokens = self.usage.map(|usage| usage.output_tokens),
             attempts = self.attempts,
+            cache = self.cache.map(CacheResult::as_str),
+            from_cache = self.from_cache,
             queued_ms = self.queued.as_secs_f64() * 1e3,
             first_byte_ms = self.first_byte.map(|first| first.as_secs_f64() * 1e3),
             total_ms = elapsed.as_secs_f64() * 1e3,

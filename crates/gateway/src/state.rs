@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::account::Account;
 use crate::admin::AdminToken;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Limits, Repairs, Timeouts};
 use crate::keys::KeyStore;
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) pacing: Pacing,
     /// Responses that were made over chat.
     pub(crate) responses: Responses,
+    /// Answers that are kept for equal requests.
+    pub(crate) cache: Option<Arc<Cache>>,
     /// What opens the admin endpoints; `None` keeps them closed.
     pub(crate) admin: Option<AdminToken>,
 }

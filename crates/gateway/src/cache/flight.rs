@@ -11,7 +11,20 @@ use super::key::Key;
 
 /// The requests under way, by what they ask.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(Mutex<HashMap<Key, VecDeque<oneshot::Sender<Landing>>>>);
+pub(crate) struct Flights(Mutex<Under>);
+
+#[derive(Debug, Default)]
+struct Under {
+    way: HashMap<Key, Flight>,
+    count: u64,
+}
+
+/// A request under way, and those that wait for its answer.
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    waiting: VecDeque<oneshot::Sender<Landing>>,
+}
 
 /// What a waiting request hears.
 #[derive(Debug)]
@@ -42,63 +55,84 @@ pub(crate) enum Place {
 /// The duty to bring an answer. Dropping it without one hands it on to the next in line.
 #[derive(Debug)]
 pub(crate) struct Lead {
-    flights: Option<Arc<Flights>>,
+    flights: Arc<Flights>,
     key: Key,
+    /// The flight that is led; `None` once it has ended, and for a request that leads none.
+    number: Option<u64>,
 }
 
 impl Flights {
     /// Takes a place among equal requests, of which at most `most` wait.
     pub(crate) fn join(self: &Arc<Self>, key: Key, most: usize) -> Place {
-        let mut flights = self.0.lock();
-        let Some(waiting) = flights.get_mut(&key) else {
-            flights.insert(key, VecDeque::new());
-            return Place::Lead(Lead {
-                flights: Some(Arc::clone(self)),
-                key,
-            });
+        let mut under = self.0.lock();
+        let Some(flight) = under.way.get_mut(&key) else {
+            under.count += 1;
+            let number = under.count;
+            let waiting = VecDeque::new();
+            under.way.insert(key, Flight { number, waiting });
+            return Place::Lead(self.lead(key, Some(number)));
         };
-        if waiting.len() >= most {
-            waiting.retain(|sender| !sender.is_closed());
-            if waiting.len() >= most {
+        if flight.waiting.len() >= most {
+            flight.waiting.retain(|sender| !sender.is_closed());
+            if flight.waiting.len() >= most {
                 return Place::Full;
             }
         }
         let (sender, receiver) = oneshot::channel();
-        waiting.push_back(sender);
+        flight.waiting.push_back(sender);
         Place::Follow(receiver)
     }
 
-    fn take(&self, key: &Key) -> VecDeque<oneshot::Sender<Landing>> {
-        self.0.lock().remove(key).unwrap_or_default()
+    /// For a request that nobody waits for. If it is the first to have an answer, those who wait for
+    /// another's get it, too.
+    pub(crate) fn alone(self: &Arc<Self>, key: Key) -> Lead {
+        self.lead(key, None)
+    }
+
+    fn lead(self: &Arc<Self>, key: Key, number: Option<u64>) -> Lead {
+        let flights = Arc::clone(self);
+        Lead {
+            flights,
+            key,
+            number,
+        }
+    }
+
+    /// Ends a flight: the one of that number, or whichever there is.
+    fn end(&self, key: &Key, number: Option<u64>) -> VecDeque<oneshot::Sender<Landing>> {
+        let mut under = self.0.lock();
+        let is_it = |flight: &Flight| number.is_none_or(|number| flight.number == number);
+        if !under.way.get(key).is_some_and(is_it) {
+            return VecDeque::new();
+        }
+        let flight = under.way.remove(key);
+        flight.map(|flight| flight.waiting).unwrap_or_default()
     }
 
     /// The next that waits; the flight ends where there is none.
-    fn next(&self, key: &Key) -> Option<oneshot::Sender<Landing>> {
-        let mut flights = self.0.lock();
-        let next = flights.get_mut(key)?.pop_front();
+    fn next(&self, key: &Key, number: u64) -> Option<oneshot::Sender<Landing>> {
+        let mut under = self.0.lock();
+        let flight = under.way.get_mut(key)?;
+        if flight.number != number {
+            return None;
+        }
+        let next = flight.waiting.pop_front();
         if next.is_none() {
-            flights.remove(key);
+            under.way.remove(key);
         }
         next
     }
 }
 
 impl Lead {
-    /// For a request that nobody waits for.
-    pub(crate) fn alone(key: Key) -> Self {
-        Self { flights: None, key }
-    }
-
     pub(crate) fn key(&self) -> Key {
         self.key
     }
 
     /// Gives the answer to all that wait.
     pub(crate) fn land(mut self, entry: &Arc<Entry>, was_kept: bool) {
-        let Some(flights) = self.flights.take() else {
-            return;
-        };
-        for waiting in flights.take(&self.key) {
+        self.number = None;
+        for waiting in self.flights.end(&self.key, None) {
             let entry = Arc::clone(entry);
             // Who has left needs none.
             drop(waiting.send(Landing::Answer { entry, was_kept }));
@@ -107,10 +141,10 @@ impl Lead {
 
     /// Tells all that wait that they have to ask by themselves.
     pub(crate) fn fail(mut self) {
-        let Some(flights) = self.flights.take() else {
+        let Some(number) = self.number.take() else {
             return;
         };
-        for waiting in flights.take(&self.key) {
+        for waiting in self.flights.end(&self.key, Some(number)) {
             drop(waiting.send(Landing::Alone));
         }
     }
@@ -118,19 +152,16 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let Some(flights) = self.flights.take() else {
+        let Some(number) = self.number.take() else {
             return;
         };
         // No lock is held while a lead is given away: whoever leaves in that moment drops it, which
         // comes here again.
-        while let Some(next) = flights.next(&self.key) {
-            let lead = Self {
-                flights: Some(Arc::clone(&flights)),
-                key: self.key,
-            };
+        while let Some(next) = self.flights.next(&self.key, number) {
+            let lead = self.flights.lead(self.key, Some(number));
             match next.send(Landing::Lead(lead)) {
                 Ok(()) => return,
-                Err(Landing::Lead(mut lead)) => lead.flights = None,
+                Err(Landing::Lead(mut lead)) => lead.number = None,
                 Err(_) => {}
             }
         }
@@ -200,7 +231,7 @@ mod tests {
             panic!("the third does not lead");
         };
         drop(leading);
-        assert!(flights.0.lock().is_empty());
+        assert!(flights.0.lock().way.is_empty());
     }
 
     #[test]
@@ -213,6 +244,22 @@ mod tests {
         // It was sent to the second, who leaves before it looks.
         drop(second);
         assert!(matches!(third.try_recv(), Ok(Landing::Lead(_))));
+    }
+
+    #[test]
+    fn who_asks_alone_and_is_first_answers_all_that_wait() {
+        let flights: Arc<Flights> = Arc::default();
+        let slow = lead(&flights);
+        let mut waiting = follow(&flights);
+        flights.alone(Key::numbered(1)).land(&entry(), false);
+        assert!(matches!(waiting.try_recv(), Ok(Landing::Answer { .. })));
+        // The slow one has nothing to say to those who wait for the next.
+        let _next = lead(&flights);
+        let mut waiting = follow(&flights);
+        slow.fail();
+        assert!(waiting.try_recv().is_err());
+        drop(flights.alone(Key::numbered(1)));
+        assert!(waiting.try_recv().is_err());
     }
 
     #[test]

@@ -46,14 +46,14 @@ pub(super) async fn serve(
         record,
     };
     if terms.refresh {
-        return question.ask(Lead::alone(key)).await;
+        return question.ask_alone().await;
     }
     let cache = &question.cache;
     match cache.flights.join(key, cache.config.max_waiting) {
         Place::Lead(lead) => question.look_up(lead).await,
-        Place::Full => question.ask(Lead::alone(key)).await,
+        Place::Full => question.ask_alone().await,
         Place::Follow(landing) => {
-            let (wait, key) = (cache.config.wait, key);
+            let wait = cache.config.wait;
             let landing = Box::pin(async move {
                 match tokio::time::timeout(wait, landing).await {
                     Ok(Ok(landing)) => landing,
@@ -61,7 +61,7 @@ pub(super) async fn serve(
                     Err(_) | Ok(Err(_)) => Landing::Alone,
                 }
             });
-            question.follow(landing, key).await
+            question.follow(landing).await
         }
     }
 }
@@ -106,20 +106,19 @@ impl Question {
     async fn follow(
         self,
         mut landing: Pin<Box<dyn Future<Output = Landing> + Send>>,
-        key: Key,
     ) -> (Response, Duration) {
         let keep_alive = self.worker.state.pacing.keep_alive();
         if !self.call.demand.stream {
             let landing = landing.await;
-            return self.go_on(landing, key).await;
+            return self.go_on(landing).await;
         }
         if let Ok(landing) = tokio::time::timeout(keep_alive, &mut landing).await {
-            return self.go_on(landing, key).await;
+            return self.go_on(landing).await;
         }
         let (dialect, request_id) = (self.record.dialect, self.record.request_id);
         let rest = Box::pin(async move {
             let landing = landing.await;
-            self.go_on(landing, key).await
+            self.go_on(landing).await
         });
         let body = WaitingBody::new(rest, keep_alive, dialect, request_id);
         let mut response = Response::new(Body::new(body));
@@ -128,11 +127,11 @@ impl Question {
         (response, Duration::ZERO)
     }
 
-    async fn go_on(self, landing: Landing, key: Key) -> (Response, Duration) {
+    async fn go_on(self, landing: Landing) -> (Response, Duration) {
         match landing {
             Landing::Answer { entry, was_kept } => {
                 if !self.terms.accept(entry.age(self.cache.now())) {
-                    return self.ask(Lead::alone(key)).await;
+                    return self.ask_alone().await;
                 }
                 let result = if was_kept {
                     CacheResult::Hit
@@ -142,8 +141,13 @@ impl Question {
                 self.replay(&entry, result)
             }
             Landing::Lead(lead) => self.look_up(lead).await,
-            Landing::Alone => self.ask(Lead::alone(key)).await,
+            Landing::Alone => self.ask_alone().await,
         }
+    }
+
+    async fn ask_alone(self) -> (Response, Duration) {
+        let lead = self.cache.flights.alone(self.key);
+        self.ask(lead).await
     }
 
     /// Sends the request, and keeps its answer if that can be.

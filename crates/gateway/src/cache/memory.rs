@@ -155,8 +155,8 @@ mod tests {
         let now = Instant::now();
         let memory = Memory::new(1_000_000);
         memory.put(Key::numbered(1), entry(1), HOUR, now);
-        let last = now + HOUR - Duration::from_nanos(1);
-        assert!(memory.get(&Key::numbered(1), last).is_some());
+        let last = Duration::from_hours(1) - Duration::from_nanos(1);
+        assert!(memory.get(&Key::numbered(1), now + last).is_some());
         assert!(memory.get(&Key::numbered(1), now + HOUR).is_none());
         assert_eq!(memory.size(), (0, 0));
     }

@@ -161,22 +161,25 @@ mod tests {
         Terms::of(&surface, &Method::POST, &headers(lines), route, &config)
     }
 
-    fn plain(ttl: Duration) -> Option<Terms> {
-        Some(Terms {
+    fn plain(ttl: Duration) -> Terms {
+        Terms {
             ttl,
             max_age: None,
             refresh: false,
-        })
+        }
     }
 
     #[test]
     fn nothing_is_kept_unless_a_route_or_the_caller_says_so() {
         assert_eq!(terms(&[], None), None);
-        assert_eq!(terms(&[], Some(RouteCache::On)), plain(HOUR));
-        assert_eq!(terms(&[], Some(RouteCache::For(MINUTE))), plain(MINUTE));
-        assert_eq!(terms(&[(X_CACHE, "on")], None), plain(HOUR));
+        assert_eq!(terms(&[], Some(RouteCache::On)), Some(plain(HOUR)));
+        assert_eq!(
+            terms(&[], Some(RouteCache::For(MINUTE))),
+            Some(plain(MINUTE))
+        );
+        assert_eq!(terms(&[(X_CACHE, "on")], None), Some(plain(HOUR)));
         let route = Some(RouteCache::For(MINUTE));
-        assert_eq!(terms(&[(X_CACHE, "on")], route), plain(MINUTE));
+        assert_eq!(terms(&[(X_CACHE, "on")], route), Some(plain(MINUTE)));
     }
 
     #[test]

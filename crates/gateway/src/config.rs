@@ -4,6 +4,7 @@
 //! only. Unknown settings are refused: a typing error in a limit must stop the start, not remove
 //! the limit.
 
+mod cache;
 mod data;
 mod file;
 mod pacing;
@@ -27,6 +28,10 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::keys::{StaticKeys, VirtualKey};
 use crate::upstream::UpstreamTimeouts;
 
+pub use self::cache::{
+    CacheConfig, CacheStore, DEFAULT_CACHE_MAX_BYTES, DEFAULT_CACHE_MAX_ENTRY_BYTES,
+    DEFAULT_CACHE_MAX_WAITING, DEFAULT_CACHE_TTL, DEFAULT_CACHE_WAIT, RouteCache,
+};
 pub use self::data::{DataConfig, PricesConfig};
 pub use self::secret::Environment;
 
@@ -81,6 +86,8 @@ pub struct Config {
     pub repairs: Repairs,
     /// How requests wait for their turn.
     pub pacing: PacingConfig,
+    /// How answers are kept for equal requests; `None` keeps none.
+    pub cache: Option<CacheConfig>,
     /// Where replicas of this gateway share what the account may use; `None` for a gateway alone.
     pub redis: Option<RedisConfig>,
     /// Opens the admin endpoints; `None` keeps them closed.
@@ -235,6 +242,8 @@ pub struct RouteConfig {
     /// Errors after which the next target is tried; `None` for everything that is neither the
     /// caller's own fault nor about what it says.
     pub fall_back_on: Option<Vec<ErrorClass>>,
+    /// Whether answers are kept; `None` leaves it to the caller.
+    pub cache: Option<RouteCache>,
 }
 
 /// One place where a route leads.

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use crate::account::{Account, AccountError};
 use crate::accounting::{Accounting, DataError};
 use crate::admin::AdminToken;
+use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::keys::KeyStore;
@@ -34,7 +35,7 @@ pub enum BuildError {
     /// Keys, budgets or the ledger cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Limits cannot be shared with other replicas.
+    /// Limits or answers cannot be shared with other replicas.
     #[error(transparent)]
     Redis(#[from] bailian_quota::share::redis::RedisError),
 }
@@ -145,6 +146,7 @@ impl GatewayBuilder {
             repairs: self.config.repairs,
             keys: self.keys.unwrap_or_else(|| self.config.key_store()),
             pacing: Pacing::new(&self.config, Arc::clone(&self.clock))?,
+            cache: Cache::new(&self.config, Arc::clone(&self.clock))?,
             clock: self.clock,
             accounting,
             responses: Responses::default(),

@@ -25,6 +25,7 @@
 mod account;
 mod accounting;
 mod admin;
+mod cache;
 mod clock;
 pub mod config;
 mod errors;

@@ -18,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::cache::{Cache, CacheResult};
 use crate::pacing::Pacing;
 use crate::usage::TokenCounts;
 
@@ -83,6 +84,11 @@ struct DialectLabels {
     dialect: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    result: &'static str,
+}
+
 type Count = Counter<u64, AtomicU64>;
 type Level = Gauge<i64, AtomicI64>;
 
@@ -106,6 +112,9 @@ pub(crate) struct Metrics {
     connections: Level,
     refused_connections: Count,
     resumed: Count,
+    cached: [Count; CacheResult::ALL.len()],
+    cache_entries: Level,
+    cache_bytes: Level,
 }
 
 /// Seconds from a fast cached answer to the longest that the service allows.
@@ -172,6 +181,8 @@ impl Metrics {
         let in_flight = level("requests_in_flight", "Chat requests that have not ended");
         let streams = level("streams_open", "Event streams that have not ended");
         let connections = level("client_connections", "Open client connections");
+        let cache_entries = level("cache_entries", "Answers that are kept in memory");
+        let cache_bytes = level("cache_bytes", "What they come to in bytes");
         let refused_connections = Count::default();
         registry.register(
             "client_connections_refused",
@@ -184,6 +195,16 @@ impl Metrics {
             "Streams that went on after upstream had broken them",
             resumed.clone(),
         );
+        let cache = Family::<CacheLabels, Count>::default();
+        registry.register(
+            "cache",
+            "Requests that asked for a kept answer, by where it came from",
+            cache.clone(),
+        );
+        let cached = CacheResult::ALL.map(|result| {
+            let result = result.as_str();
+            cache.get_or_create_owned(&CacheLabels { result })
+        });
         Self {
             registry,
             openai,
@@ -194,6 +215,9 @@ impl Metrics {
             connections,
             refused_connections,
             resumed,
+            cached,
+            cache_entries,
+            cache_bytes,
         }
     }
 
@@ -237,6 +261,12 @@ impl Metrics {
         self.resumed.inc();
     }
 
+    pub(crate) fn count_cache(&self, result: CacheResult) {
+        if let Some(count) = self.cached.get(result as usize) {
+            count.inc();
+        }
+    }
+
     pub(crate) fn begin_stream(&self) -> OpenGuard {
         OpenGuard::enter(&self.streams)
     }
@@ -250,7 +280,16 @@ impl Metrics {
     }
 
     /// The text that `GET /metrics` answers with. What lanes do is asked of them now.
-    pub(crate) fn render(&self, pacing: &Pacing) -> Result<String, fmt::Error> {
+    pub(crate) fn render(
+        &self,
+        pacing: &Pacing,
+        cache: Option<&Cache>,
+    ) -> Result<String, fmt::Error> {
+        if let Some((entries, bytes)) = cache.and_then(Cache::size) {
+            let level = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+            self.cache_entries.set(level(entries));
+            self.cache_bytes.set(level(bytes));
+        }
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         encode_registry(&mut text, &lanes::registry(pacing))?;

@@ -15,6 +15,7 @@ use uuid::{Builder, Uuid};
 
 use crate::account::Account;
 use crate::accounting::{Asked, Charge, Done, is_limited};
+use crate::cache::{CacheResult, Ending};
 use crate::config::Repairs;
 use crate::errors::Refusal;
 use crate::keys::Owner;
@@ -97,6 +98,12 @@ pub(crate) struct Record {
     pub(crate) target: Option<Target>,
     /// Tokens for which an earlier permit of the same request was settled.
     settled: TokenCounts,
+    /// Whether the answer was kept already; `None` where the cache has no part in it.
+    pub(crate) cache: Option<CacheResult>,
+    /// The answer was paid for by another request: its usage is not to be billed again.
+    pub(crate) from_cache: bool,
+    /// Tells the cache how the answer ends.
+    pub(crate) ending: Option<Arc<Ending>>,
 }
 
 impl Record {
@@ -126,6 +133,9 @@ impl Record {
             closed: false,
             target: None,
             settled: TokenCounts::default(),
+            cache: None,
+            from_cache: false,
+            ending: None,
             state: Arc::clone(state),
         }
     }
@@ -168,6 +178,9 @@ impl Record {
     /// Says how the request ended, which counts it.
     pub(crate) fn end_as(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+        if let Some(ending) = &self.ending {
+            ending.note(outcome, self.usage);
+        }
         self.close();
     }
 
@@ -175,8 +188,23 @@ impl Record {
         self.state.clock.now()
     }
 
-    /// Checks what the caller may use and spend, and begins the ledger's entry. `target` is the first
-    /// that will be asked.
+    /// Checks what the caller may use.
+    pub(crate) fn may_use(&self) -> Result<(), Refusal> {
+        let caller = self.owner.as_ref().and_then(|owner| owner.caller.as_ref());
+        let (Some(caller), Some(model)) = (caller, &self.model) else {
+            return Ok(());
+        };
+        // What an account has stored is no model.
+        let allowed = if &**model == STORED {
+            caller.may_call(self.surface)
+        } else {
+            caller.may_use(model, self.surface)
+        };
+        allowed.map_err(|why| Refusal::not_allowed(&why, model))
+    }
+
+    /// Checks what the caller may spend, and begins the ledger's entry. `target` is the first that
+    /// will be asked.
     pub(crate) fn admit(
         &mut self,
         target: &Target,
@@ -191,16 +219,8 @@ impl Record {
         if self.charge.is_some() {
             return Ok(());
         }
-        // What an account has stored is no model, and to look at it costs nothing.
+        // To look at what an account has stored costs nothing.
         let is_stored = &**model == STORED;
-        if let Some(caller) = &owner.caller {
-            let allowed = if is_stored {
-                caller.may_call(self.surface)
-            } else {
-                caller.may_use(model, self.surface)
-            };
-            allowed.map_err(|why| Refusal::not_allowed(&why, model))?;
-        }
         if is_stored {
             return Ok(());
         }
@@ -321,6 +341,9 @@ impl Record {
     /// Counts a stream that goes on after upstream broke it.
     pub(crate) fn count_resumed(&self) {
         self.state.metrics.count_resumed();
+        if let Some(ending) = &self.ending {
+            ending.note_patched();
+        }
     }
 
     /// How long an answer may stand still.
@@ -350,7 +373,10 @@ impl Record {
         self.settle_charge(elapsed);
         let metrics = &self.state.metrics;
         metrics.end_request(self.dialect, self.outcome, elapsed, self.first_byte);
-        if let Some(usage) = self.usage {
+        if let Some(result) = self.cache {
+            metrics.count_cache(result);
+        }
+        if let Some(usage) = self.usage.filter(|_| !self.from_cache) {
             metrics.count_tokens(self.dialect, usage);
         }
         if let Some(permit) = self.permit.take() {
@@ -376,6 +402,8 @@ impl Record {
             input_tokens = self.usage.map(|usage| usage.input_tokens),
             output_tokens = self.usage.map(|usage| usage.output_tokens),
             attempts = self.attempts,
+            cache = self.cache.map(CacheResult::as_str),
+            from_cache = self.from_cache,
             queued_ms = self.queued.as_secs_f64() * 1e3,
             first_byte_ms = self.first_byte.map(|first| first.as_secs_f64() * 1e3),
             total_ms = elapsed.as_secs_f64() * 1e3,
@@ -386,6 +414,10 @@ impl Record {
 
 impl Record {
     fn settle_charge(&mut self, elapsed: Duration) {
+        if self.from_cache {
+            self.book_hit(elapsed);
+            return;
+        }
         let Some(charge) = self.charge.take() else {
             return;
         };
@@ -423,6 +455,51 @@ impl Record {
             is_stream: self.stream.is_some(),
             upstream_id: self.upstream_id.as_deref(),
             error_code: self.error_code.as_deref(),
+        });
+    }
+}
+
+impl Record {
+    /// An answer out of the cache cost nothing, and is in the ledger all the same.
+    fn book_hit(&mut self, elapsed: Duration) {
+        let (Some(accounting), Some(owner), Some(model)) =
+            (&self.state.accounting, &self.owner, &self.model)
+        else {
+            return;
+        };
+        let charge = accounting.admit(&Asked {
+            id: self.request_id.uuid(),
+            started_unix_ms: self.state.clock.unix_millis(),
+            key_name: &owner.name,
+            tenant_name: &owner.tenant,
+            caller: owner.caller.as_deref(),
+            surface: self.surface,
+            dialect: self.dialect.as_str(),
+            model,
+            upstream_model: model,
+            region: None,
+            is_limited: false,
+            input_tokens: 0,
+            max_output: Some(0),
+        });
+        // Nothing limits what costs nothing.
+        let Ok(charge) = charge else { return };
+        charge.settle(&Done {
+            account: Some("cache"),
+            region: None,
+            upstream_model: model,
+            attempts: 0,
+            usage: None,
+            is_estimated: false,
+            is_cut_short: false,
+            outcome: self.outcome.as_str(),
+            status: self.status.as_u16(),
+            queued: self.queued,
+            first_token: self.first_byte,
+            total: elapsed,
+            is_stream: self.stream.is_some(),
+            upstream_id: None,
+            error_code: None,
         });
     }
 }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod cached;
 mod embeddings;
 mod exchange;
 mod frames;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use self::cached::Keep;
 use self::exchange::Exchange;
 use self::headers::total_bytes;
 pub(crate) use self::headers::{presented_key, stamp};
@@ -72,9 +74,11 @@ where
                 bytes,
                 demand,
             });
-            match call.surface {
-                Surface::Embeddings(_) => Box::pin(embed(worker, call, record)).await,
-                _ => Exchange::new(worker, call, record).respond().await,
+            match worker.state.cache.clone() {
+                None => send(worker, call, record, None).await,
+                Some(cache) => {
+                    Box::pin(cached::serve(worker, cache, &head.headers, call, record)).await
+                }
             }
         }
         Err(refusal) => (refuse(&refusal, record), Duration::ZERO),
@@ -84,14 +88,46 @@ where
     response
 }
 
+/// Asks upstream. `keep`: what keeps the answer for others.
+async fn send(
+    worker: Worker,
+    call: Box<Call>,
+    record: Record,
+    keep: Option<Box<Keep>>,
+) -> (Response, Duration) {
+    match call.surface {
+        Surface::Embeddings(_) => Box::pin(embed(worker, call, record, keep)).await,
+        _ => {
+            Exchange::new(worker, call, record)
+                .kept(keep)
+                .respond()
+                .await
+        }
+    }
+}
+
 /// Embeddings, in several requests if need be.
-async fn embed(worker: Worker, call: Box<Call>, record: Record) -> (Response, Duration) {
+async fn embed(
+    worker: Worker,
+    call: Box<Call>,
+    record: Record,
+    keep: Option<Box<Keep>>,
+) -> (Response, Duration) {
     match embeddings::too_many(&worker, &call) {
         Some((body, batch)) => {
             let response = embeddings::serve(worker, call, body, batch, record).await;
+            let response = match keep {
+                Some(keep) => keep.watch(response).await,
+                None => response,
+            };
             (response, Duration::ZERO)
         }
-        None => Exchange::new(worker, call, record).respond().await,
+        None => {
+            Exchange::new(worker, call, record)
+                .kept(keep)
+                .respond()
+                .await
+        }
     }
 }
 
@@ -145,6 +181,7 @@ where
         read::without_body(surface)
     };
     record.model = Some(demand.model.clone());
+    record.may_use()?;
     Ok((bytes, demand))
 }
 

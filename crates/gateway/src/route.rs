@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 
 pub(crate) use self::breaker::{Admission, Breaker};
 use crate::account::Account;
-use crate::config::{Config, RouteConfig, TargetConfig};
+use crate::config::{Config, RouteCache, RouteConfig, TargetConfig};
 
 /// Breakers are named after models, and those callers choose: more of them share one per account.
 const MOST_BREAKERS: usize = 2_000;
@@ -119,6 +119,7 @@ struct Route {
     targets: Vec<Target>,
     fallbacks: Vec<Target>,
     falls_back_on: Classes,
+    cache: Option<RouteCache>,
 }
 
 impl Route {
@@ -149,6 +150,7 @@ impl Routes {
                 .fall_back_on
                 .as_deref()
                 .map_or_else(Classes::default, Classes::of),
+            cache: route.cache,
         };
         // Self-hosted servers are reached by routes only, unless there is nothing else.
         let has_service = accounts.iter().any(Account::is_service);
@@ -180,6 +182,11 @@ impl Routes {
             .iter()
             .map(|route| route.model.as_str())
             .filter(|name| !name.ends_with('*'))
+    }
+
+    /// What the route of `model` says of the cache.
+    pub(crate) fn cache_of(&self, model: &str) -> Option<RouteCache> {
+        self.by_model.iter().find(|route| route.fits(model))?.cache
     }
 
     /// The targets of a request for `model`.

@@ -288,7 +288,11 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
 }
 
 async fn metrics(Shared(worker): Shared<Worker>) -> Response {
-    match worker.state.metrics.render(&worker.state.pacing) {
+    match worker
+        .state
+        .metrics
+        .render(&worker.state.pacing, worker.state.cache.as_deref())
+    {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             typed_response(&worker, StatusCode::OK, kind, text)

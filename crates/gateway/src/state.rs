@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use crate::account::Account;
 use crate::accounting::Accounting;
 use crate::admin::AdminToken;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Limits, Repairs, Timeouts};
 use crate::keys::{KeyStore, Owner, Peer};
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) responses: Responses,
     /// Whether a successor serves and clients shall go there.
     pub(crate) is_leaving: AtomicBool,
+    /// Answers that are kept for equal requests.
+    pub(crate) cache: Option<Arc<Cache>>,
     /// What opens the admin endpoints; `None` keeps them closed.
     pub(crate) admin: Option<AdminToken>,
 }

@@ -1,9 +1,9 @@
 //! Tokens as the model service reports them.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Tokens that upstream reported, in the words of either dialect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct TokenCounts {
     /// All input, cached input included.
     #[serde(alias = "prompt_tokens", default, deserialize_with = "lenient")]

@@ -1,4 +1,4 @@
-//! Three gateways that share an account's limits over a real Redis server.
+//! Gateways that share an account's limits, and kept answers, over a real Redis server.
 
 #![allow(
     clippy::unwrap_used,
@@ -120,4 +120,139 @@ async fn gateways_share_a_limit_and_go_on_while_redis_is_away() {
         .filter(|entry| entry.verdict == Verdict::Rejected);
     // One lease may be exceeded while Redis is away; what is throttled goes back in line.
     assert!(throttled.count() <= 3);
+}
+
+/// A gateway that keeps answers in Redis.
+fn caching(simulator: &RunningSimulator, redis: &str) -> Running {
+    let text = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        threads = 1
+        [redis]
+        url = "{redis}"
+        [cache]
+        store = "redis"
+        ttl = "10m"
+        [[routes]]
+        model = "*"
+        targets = [{{}}]
+        cache = true
+        [[accounts]]
+        api_keys = ["sk-upstream-0001"]
+        base_url = "{}"
+        quota_api = false
+        [[keys]]
+        name = "test"
+        tenant = "a-tenants-name"
+        key = "{KEY}"
+        "#,
+        simulator.base_url()
+    );
+    start(Config::parse(&text, "test", &|_: &str| None).unwrap())
+}
+
+/// Asks; what came of the cache, and the answer.
+async fn ask_kept(gateway: &Running, number: usize, stream: bool) -> (String, String) {
+    let body = json!({ "model": "qwen-plus", "stream": stream,
+        "messages": [{ "role": "user", "content": format!("秘密的问题{number}") }] });
+    let request = post(OPENAI, body.to_string());
+    let (status, headers, text) = read(send(gateway.address, request).await).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    let result = headers["x-bailian-cache"].to_str().unwrap();
+    (result.to_owned(), text)
+}
+
+/// Asks until the answer is kept: what was made is written beside the requests.
+async fn ask_until_kept(gateway: &Running, number: usize, stream: bool) -> String {
+    let began = Instant::now();
+    loop {
+        let (result, text) = ask_kept(gateway, number, stream).await;
+        if result == "hit" {
+            return text;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "never kept");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn replicas_find_each_others_answers_by_names_that_tell_nothing() {
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let server = Server::start();
+    let (one, other) = (
+        caching(&simulator, &server.url()),
+        caching(&simulator, &server.url()),
+    );
+    for stream in [false, true] {
+        let kept = ask_until_kept(&one, 1, stream).await;
+        let asked = simulator.journal().len();
+        let (result, text) = ask_kept(&other, 1, stream).await;
+        assert_eq!((&*result, text), ("hit", kept));
+        assert_eq!(simulator.journal().len(), asked);
+    }
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let names: Vec<String> = redis::cmd("KEYS")
+        .arg("bailian:cache:*")
+        .query(&mut connection)
+        .unwrap();
+    assert_eq!(names.len(), 2);
+    for name in names {
+        let digest = name.strip_prefix("bailian:cache:").unwrap();
+        assert!(
+            digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{name}"
+        );
+        let left: i64 = redis::cmd("PTTL")
+            .arg(&name)
+            .query(&mut connection)
+            .unwrap();
+        assert!((1..=600_000).contains(&left), "{left}");
+        let value: Vec<u8> = redis::cmd("GET").arg(&name).query(&mut connection).unwrap();
+        for secret in [KEY, "sk-upstream", "a-tenants-name", "秘密的问题"] {
+            let found = value
+                .windows(secret.len())
+                .any(|part| part == secret.as_bytes());
+            assert!(!found, "{secret}");
+        }
+        // What is spoilt is one that is not kept.
+        redis::cmd("SET")
+            .arg(&name)
+            .arg("spoilt")
+            .exec(&mut connection)
+            .unwrap();
+    }
+    assert_eq!(ask_kept(&other, 1, false).await.0, "miss");
+}
+
+#[tokio::test]
+async fn while_redis_is_away_every_answer_is_one_that_is_not_kept() {
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let server = Server::start();
+    let port = server.port();
+    let gateway = caching(&simulator, &server.url());
+    ask_until_kept(&gateway, 1, false).await;
+    drop(server);
+    for number in 0..20 {
+        assert_eq!(ask_kept(&gateway, number, number % 2 == 0).await.0, "miss");
+    }
+    let _server = (0..50)
+        .find_map(|_| Server::start_at(port))
+        .expect("the port is free again");
+    ask_until_kept(&gateway, 1, false).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_answer_holds_nobody_up() {
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    // The system accepts for it; nobody reads.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let gateway = caching(&simulator, &url);
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(ask_kept(&gateway, 1, false).await.0, "miss");
+    }
+    // Not even the first connection's time-out for each.
+    assert!(began.elapsed() < Duration::from_secs(15));
 }

@@ -12,6 +12,7 @@ use bailian_wire::Dialect;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::cache::CacheFile;
 use super::data::{DataFile, PricesFile, resolve_settings};
 use super::pacing::{self, LaneFile, PacingFile, RedisFile};
 use super::routing::{self, RepairsFile, RouteFile};
@@ -39,6 +40,7 @@ pub(super) struct ConfigFile {
     #[serde(default)]
     pacing: PacingFile,
     redis: Option<RedisFile>,
+    cache: Option<CacheFile>,
     admin: Option<AdminFile>,
     #[serde(default)]
     accounts: Vec<AccountFile>,
@@ -182,7 +184,8 @@ impl ConfigFile {
         let timeouts = self.timeouts.resolve(&mut problems);
         let pacing = self.pacing.resolve(&mut problems);
         let accounts = resolve_accounts(self.accounts, environment, &mut problems);
-        let routes = routing::resolve_routes(self.routes, &accounts, &mut problems);
+        let has_cache = self.cache.is_some();
+        let routes = routing::resolve_routes(self.routes, &accounts, has_cache, &mut problems);
         let repairs = self.repairs.resolve(&mut problems);
         let prices = self.prices.resolve(&mut problems);
         let mut tenants = Vec::new();
@@ -212,6 +215,10 @@ impl ConfigFile {
             &mut problems,
         );
         let names: Vec<&str> = accounts.iter().map(|account| &*account.name).collect();
+        let cache = self.cache.map(|cache| {
+            let redis = self.redis.as_ref().map(RedisFile::place);
+            cache.resolve(redis, environment, &mut problems)
+        });
         let redis = self
             .redis
             .and_then(|redis| redis.resolve(&names.join("+"), environment, &mut problems));
@@ -230,6 +237,7 @@ impl ConfigFile {
                 routes,
                 repairs,
                 pacing,
+                cache,
                 redis,
                 admin_token,
                 keys,
@@ -602,6 +610,7 @@ fn minimal(
         routes: Vec::new(),
         repairs: Repairs::default(),
         pacing: PacingConfig::default(),
+        cache: None,
         redis: None,
         admin_token: None,
         keys: vec![KeyConfig {

@@ -68,14 +68,20 @@ impl RedisFile {
         }
     }
 
+    /// The address as the file has it, and what the names of all keys begin with.
+    pub(super) fn place(&self) -> (&str, &str) {
+        let prefix = self.prefix.as_deref().unwrap_or(REDIS_PREFIX);
+        (&self.url, prefix)
+    }
+
     pub(super) fn resolve(
         &self,
         account: &str,
         environment: &dyn Environment,
         problems: &mut Vec<Problem>,
     ) -> Option<RedisConfig> {
-        let prefix = self.prefix.as_deref().unwrap_or(REDIS_PREFIX);
-        let config = secret::resolve(&self.url, environment).and_then(|url| {
+        let (url, prefix) = self.place();
+        let config = secret::resolve(url, environment).and_then(|url| {
             RedisConfig::new(url.expose_secret(), format!("{prefix}{account}:"))
                 .map_err(|error| error.to_string())
         });

@@ -6,6 +6,7 @@ use bailian_wire::Dialect;
 use bailian_wire::error::ErrorClass;
 use serde::Deserialize;
 
+use super::cache::RouteCacheFile;
 use super::{AccountConfig, AccountKind, Problem, Repairs, RouteConfig, TargetConfig};
 
 #[derive(Debug, Deserialize)]
@@ -16,6 +17,7 @@ pub(super) struct RouteFile {
     #[serde(default)]
     fallbacks: Vec<TargetFile>,
     fall_back_on: Option<Vec<String>>,
+    cache: Option<RouteCacheFile>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +48,7 @@ pub(super) struct RepairsFile {
 pub(super) fn resolve_routes(
     routes: Vec<RouteFile>,
     accounts: &[AccountConfig],
+    has_cache: bool,
     problems: &mut Vec<Problem>,
 ) -> Vec<RouteConfig> {
     let mut resolved: Vec<RouteConfig> = Vec::with_capacity(routes.len());
@@ -90,11 +93,18 @@ pub(super) fn resolve_routes(
                 .flatten()
                 .collect()
         });
+        let cache = route.cache.and_then(|cache| {
+            let setting = cache.resolve(has_cache);
+            setting
+                .map_err(|problem| problems.push(Problem::new(format!("{place}.cache"), problem)))
+                .ok()
+        });
         resolved.push(RouteConfig {
             model: route.model,
             targets,
             fallbacks,
             fall_back_on,
+            cache,
         });
     }
     resolved

@@ -9,6 +9,7 @@ use bailian_quota::{Throttle, Usage, Wait};
 use bailian_wire::error::{ApiError, ErrorClass};
 use http::StatusCode;
 
+use super::cached::Keep;
 use super::resume::Resume;
 use super::shape::{Answering, Outgoing, SoFar, shape};
 use super::waiting::WaitingBody;
@@ -43,6 +44,8 @@ pub(super) struct Exchange {
     record: Record,
     /// What the client of a broken stream has.
     so_far: Option<SoFar>,
+    /// Keeps the answer for others.
+    keep: Option<Box<Keep>>,
 }
 
 /// An answer of upstream, good or bad, and what is to be done with it.
@@ -83,7 +86,14 @@ impl Exchange {
             at: 0,
             record,
             so_far: None,
+            keep: None,
         }
+    }
+
+    /// As a request whose answer is kept for others.
+    pub(super) fn kept(mut self, keep: Option<Box<Keep>>) -> Self {
+        self.keep = keep;
+        self
     }
 
     /// For the rest of a stream that broke off.
@@ -95,6 +105,7 @@ impl Exchange {
             at: 0,
             record,
             so_far,
+            keep: None,
         }
     }
 
@@ -152,8 +163,12 @@ impl Exchange {
     ) -> (Response, Duration) {
         let queued = self.record.queued;
         let attempts = self.record.attempts;
+        let mut keep = self.keep;
         let mut response = match result {
             Ok((answer, answering)) => {
+                if let Some(keep) = &mut keep {
+                    keep.see(answer.headers());
+                }
                 let is_chat = matches!(
                     self.call.surface,
                     Surface::Chat(_) | Surface::NativeMultimodal
@@ -172,6 +187,9 @@ impl Exchange {
             }
             Err(refusal) => refuse(&refusal, self.record),
         };
+        if let Some(keep) = keep {
+            response = keep.watch(response).await;
+        }
         headers::stamp_attempts(response.headers_mut(), attempts);
         (response, queued)
     }

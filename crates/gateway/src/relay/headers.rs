@@ -177,7 +177,7 @@ pub(super) fn of_event_stream() -> HeaderMap {
     headers
 }
 
-fn unbuffered(headers: &mut HeaderMap) {
+pub(super) fn unbuffered(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }

@@ -79,14 +79,14 @@ async fn more_than_upstream_allows_at_once_is_answered_in_turn_and_nothing_is_th
 
 #[tokio::test]
 async fn without_any_figure_the_first_refusals_teach_the_pace_and_no_client_sees_them() {
-    let (simulator, gateway) = pair("").await;
+    // What the pace is depends on how fast this machine is just now; nobody shall lose patience.
+    let (simulator, gateway) = pair("[pacing]\nmax_wait = \"5m\"").await;
     let asked = (0..250).map(|n| send(gateway.address, post(OPENAI, question(n))));
     let answers = join_all(asked).await;
-    assert!(
-        answers
-            .iter()
-            .all(|answer| answer.status() == StatusCode::OK)
-    );
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.status() != StatusCode::OK);
+    assert_eq!(refused.count(), 0);
     let journal = simulator.journal();
     let throttled = journal.iter().filter(|e| e.verdict == Verdict::Rejected);
     assert!(throttled.count() <= 50);

@@ -18,9 +18,13 @@ use bailian_sim::{RunningSimulator, SimConfig, Simulator, Verdict};
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use redis_server::Server;
 use support::{KEY, OPENAI, Running, get, post, read, read_json, send, start};
+
+/// One test after the other: limits of half a second leave no room for what runs beside.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A gateway that may send 40 requests in any half second, together with the others.
 fn gateway(simulator: &RunningSimulator, redis: &str) -> Running {
@@ -80,6 +84,7 @@ async fn ask(gateways: &[Running], counts: [usize; 3]) {
 
 #[tokio::test]
 async fn gateways_share_a_limit_and_go_on_while_redis_is_away() {
+    let _alone = ALONE.lock().await;
     let simulated: SimConfig = serde_json::from_value(json!({
         "limits": [{ "requests": ["40/500ms"], "window": "sliding" }],
     }))
@@ -177,6 +182,7 @@ async fn ask_until_kept(gateway: &Running, number: usize, stream: bool) -> Strin
 
 #[tokio::test]
 async fn replicas_find_each_others_answers_by_names_that_tell_nothing() {
+    let _alone = ALONE.lock().await;
     let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
     let server = Server::start();
     let (one, other) = (
@@ -227,6 +233,7 @@ async fn replicas_find_each_others_answers_by_names_that_tell_nothing() {
 
 #[tokio::test]
 async fn while_redis_is_away_every_answer_is_one_that_is_not_kept() {
+    let _alone = ALONE.lock().await;
     let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
     let server = Server::start();
     let port = server.port();
@@ -244,6 +251,7 @@ async fn while_redis_is_away_every_answer_is_one_that_is_not_kept() {
 
 #[tokio::test]
 async fn a_redis_that_does_not_answer_holds_nobody_up() {
+    let _alone = ALONE.lock().await;
     let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
     // The system accepts for it; nobody reads.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

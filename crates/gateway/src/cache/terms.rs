@@ -230,11 +230,7 @@ mod tests {
         for surface in [&app, &task, &Surface::Responses] {
             assert_eq!(of(surface, Method::POST), None, "{surface:?}");
         }
-        for surface in [
-            &rerank,
-            &vectors,
-            &Surface::Embeddings(Dialect::OpenAi),
-        ] {
+        for surface in [&rerank, &vectors, &Surface::Embeddings(Dialect::OpenAi)] {
             assert!(of(surface, Method::POST).is_some(), "{surface:?}");
             assert_eq!(of(surface, Method::GET), None);
         }

@@ -375,6 +375,14 @@ fn what_is_wrong_with_tls_is_said_with_its_place_and_without_the_key() {
 }
 
 #[test]
+fn the_books_cache_is_read_as_it_stands_there() {
+    let config = parse(&format!("{GOOD}\n{}", example_with("[cache]\nstore"))).unwrap();
+    assert!(config.cache.is_some());
+    let ten_minutes = RouteCache::For(Duration::from_mins(10));
+    assert_eq!(config.routes[0].cache, Some(ten_minutes));
+}
+
+#[test]
 fn the_cache_is_off_unless_it_is_configured() {
     assert!(parse(GOOD).unwrap().cache.is_none());
     let cache = parse(&format!("{GOOD}\n[cache]")).unwrap().cache.unwrap();

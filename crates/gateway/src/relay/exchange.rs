@@ -188,7 +188,8 @@ impl Exchange {
             Err(refusal) => refuse(&refusal, self.record),
         };
         if let Some(keep) = keep {
-            response = keep.watch(response).await;
+            // Seldom needed, and it would make every request's future larger.
+            response = Box::pin(keep.watch(response)).await;
         }
         headers::stamp_attempts(response.headers_mut(), attempts);
         (response, queued)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 
-use super::played::{DONE, FINISH, FRAME, Stage, json, plain, question, streamed};
+use super::played::{DONE, FINISH, FRAME, Stage, json, plain, question, stream, streamed};
 use super::result;
 use super::support::with;
 
@@ -82,6 +82,38 @@ async fn a_stream_is_replayed_frame_by_frame_without_comments() {
     }
     assert_eq!(frames, [FRAME, FRAME, FINISH, DONE]);
     assert_eq!(stage.asked(), 1);
+}
+
+#[tokio::test]
+async fn streams_that_are_still_coming_have_a_bound_together() {
+    // As much as one of these streams takes when it is kept; less than both have of frames.
+    let pieces = [[FRAME; 9].as_slice(), &[FINISH, DONE]].concat();
+    let stage = Stage::new("max_bytes = 1500\nmax_entry_bytes = 1000");
+    let (one, answer) = stream();
+    let (first, ()) = tokio::join!(stage.send(question(1, true)), stage.answer(answer));
+    let (other, answer) = stream();
+    let (second, ()) = tokio::join!(stage.send(question(2, true)), stage.answer(answer));
+    for piece in &pieces {
+        one.send(piece).unwrap();
+        other.send(piece).unwrap();
+    }
+    let (mut first, mut second) = (first.into_body(), second.into_body());
+    // Both have their frames but for the last.
+    for body in [&mut first, &mut second] {
+        for _ in 0..pieces.len() - 1 {
+            assert!(body.frame().await.is_some());
+        }
+    }
+    drop((one, other));
+    for body in [first, second] {
+        assert_eq!(body.collect().await.unwrap().to_bytes(), DONE);
+    }
+    let (headers, _) = stage.ask(question(1, true)).await;
+    assert_eq!(result(&headers), Some("hit"));
+    stage.miss(question(2, true), streamed(&pieces)).await;
+    // The room was given back.
+    let (headers, _) = stage.ask(question(2, true)).await;
+    assert_eq!(result(&headers), Some("hit"));
 }
 
 #[tokio::test]

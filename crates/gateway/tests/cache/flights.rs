@@ -144,6 +144,25 @@ async fn the_client_of_a_stream_hears_while_it_waits_that_the_connection_lives()
 }
 
 #[tokio::test]
+async fn who_waits_for_an_answer_that_is_too_long_does_not_wait_for_its_end() {
+    let stage = Stage::new("max_entry_bytes = 150");
+    let (frames, answer) = stream();
+    let (first, ()) = tokio::join!(stage.send(question(1, true)), stage.answer(answer));
+    let mut second = pin!(stage.ask(question(1, true)));
+    assert!(poll!(&mut second).is_pending());
+    let mut first = first.into_body();
+    for _ in 0..2 {
+        assert_eq!(stage.asked(), 1);
+        frames.send(FRAME).unwrap();
+        assert!(first.frame().await.is_some());
+    }
+    let answered = stage.answer(streamed(&[FINISH, DONE]));
+    let ((headers, text), ()) = tokio::join!(second, answered);
+    assert_eq!(result(&headers), Some("miss"));
+    assert_eq!(text, [FINISH, DONE].concat());
+}
+
+#[tokio::test]
 async fn no_more_wait_for_one_answer_than_may() {
     let stage = Stage::new("max_waiting = 1");
     let mut first = pin!(stage.ask(question(1, false)));

@@ -121,11 +121,7 @@ mod tests {
                 false,
                 r#"{"type":"error","error":{"type":"api_error","message":"no"}}"#,
             ),
-            (
-                Surface::Embeddings(Dialect::OpenAi),
-                true,
-                r#"{"data":[]}"#,
-            ),
+            (Surface::Embeddings(Dialect::OpenAi), true, r#"{"data":[]}"#),
             (
                 Surface::Embeddings(Dialect::OpenAi),
                 false,

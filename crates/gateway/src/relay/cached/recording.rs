@@ -113,7 +113,8 @@ impl Keep {
         };
         let bytes = whole.to_bytes();
         if is_whole_answer(&self.surface, &bytes) {
-            self.finish(lines, bytes.clone(), None);
+            // A copy, since these bytes may be a part of a larger piece that was read.
+            self.finish(lines, Bytes::copy_from_slice(&bytes), None);
         } else {
             self.lead.fail();
         }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -41,18 +42,16 @@ const MAX_BUFFER_BYTES: usize = 256 * 1024;
 
 /// How connections of one runtime are served.
 pub(super) struct Connections {
-    serving: Serving,
-    tls: Option<TlsAcceptor>,
+    serving: Arc<Serving>,
     budget: ConnectionBudget,
-    tasks: TaskTracker,
 }
 
-/// What each connection needs.
-#[derive(Clone)]
+/// What each connection needs. Behind one pointer, as there are many.
 struct Serving {
     worker: Worker,
     router: Router,
     http: http1::Builder,
+    tls: Option<TlsAcceptor>,
     stops: Stops,
     tasks: TaskTracker,
 }
@@ -65,35 +64,33 @@ impl Connections {
         stops: Stops,
     ) -> Self {
         let worker = gateway.worker();
-        let tasks = TaskTracker::new();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(worker.state.timeouts.client_header)
             .max_headers(MAX_HEADER_LINES)
             .max_buf_size(MAX_BUFFER_BYTES);
         Self {
-            serving: Serving {
+            serving: Arc::new(Serving {
                 router: router(worker.clone()),
                 worker,
                 http,
+                tls,
                 stops,
-                tasks: tasks.clone(),
-            },
-            tls,
+                tasks: TaskTracker::new(),
+            }),
             budget,
-            tasks,
         }
     }
 
     /// All connections, and what belongs to them.
     pub(super) fn tasks(&self) -> &TaskTracker {
-        &self.tasks
+        &self.serving.tasks
     }
 
     /// Begins to serve a connection, if there is a place for it.
     pub(super) fn begin(&self, stream: TcpStream, peer: IpAddr) {
         match self.budget.take(peer) {
-            Some(place) => drop(self.tasks.spawn(self.serve(stream, place))),
+            Some(place) => drop(self.tasks().spawn(self.serve(stream, place))),
             None => self.serving.worker.state.metrics.refuse_connection(),
         }
     }
@@ -104,8 +101,7 @@ impl Connections {
         stream: TcpStream,
         place: ConnectionPlace,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let serving = self.serving.clone();
-        let tls = self.tls.clone();
+        let serving = Arc::clone(&self.serving);
         let open = serving.worker.state.metrics.begin_connection();
         async move {
             let _held_until_the_end = (place, open);
@@ -113,9 +109,10 @@ impl Connections {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
             let stream = Guarded::new(stream, serving.timeouts().client_write);
-            match tls {
-                None => serving.http1(stream).await,
-                Some(tls) => Box::pin(serving.encrypted(tls, stream)).await,
+            if serving.tls.is_some() {
+                Box::pin(serving.encrypted(stream)).await;
+            } else {
+                serving.http1(stream).await;
             }
         }
     }
@@ -126,11 +123,19 @@ impl Serving {
         &self.worker.state.timeouts
     }
 
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        answer(self.worker.clone(), self.router.clone(), request)
+    }
+
     fn limits(&self) -> &Limits {
         &self.worker.state.limits
     }
 
-    async fn encrypted(self, tls: TlsAcceptor, stream: Guarded<TcpStream>) {
+    async fn encrypted(self: Arc<Self>, stream: Guarded<TcpStream>) {
+        let Some(tls) = &self.tls else { return };
         let handshake = tokio::time::timeout(self.timeouts().tls_handshake, tls.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
@@ -151,12 +156,12 @@ impl Serving {
     }
 
     /// Serves HTTP/1.1, and HTTP/2 to a client that begins with it unasked.
-    async fn http1<I>(self, io: I)
+    async fn http1<I>(self: Arc<Self>, io: I)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (worker, router) = (self.worker.clone(), self.router.clone());
-        let service = service_fn(move |request| answer(worker.clone(), router.clone(), request));
+        let serving = Arc::clone(&self);
+        let service = service_fn(move |request| serving.answer(request));
         let mut connection = self.http.serve_connection(TokioIo::new(io), service);
         let mut pinned = Pin::new(&mut connection);
         let ended = tokio::select! {
@@ -178,7 +183,7 @@ impl Serving {
         }
     }
 
-    async fn http2<I>(self, io: I)
+    async fn http2<I>(self: Arc<Self>, io: I)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -188,9 +193,9 @@ impl Serving {
             ..
         } = *self.timeouts();
         let streams = Streams::new(self.tasks.clone(), client_write);
-        let (worker, router) = (self.worker.clone(), self.router.clone());
+        let serving = Arc::clone(&self);
         let service = service_fn(move |request| {
-            let answer = answer(worker.clone(), router.clone(), request);
+            let answer = serving.answer(request);
             async move { answer.await.map(|response| response.map(Pieces::new)) }
         });
         let builder = http2::builder(self.limits(), streams.clone());

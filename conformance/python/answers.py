@@ -1,7 +1,7 @@
 """One form for what the different clients give back, so that one test can judge all of them."""
 
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,22 @@ class Answer:
         """Everything that has to be the same whichever way the answer came."""
         calls = [(call.name, call.arguments) for call in self.tool_calls]
         return (self.texts, self.reasoning, calls, self.finish_reasons, self.usage)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors in the order of their texts; ``tokens`` where the client tells."""
+
+    vectors: List[List[float]]
+    tokens: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """``(index, score)`` of documents, the nearest first; ``tokens`` where the client tells."""
+
+    order: List[Tuple[int, float]]
+    tokens: Optional[int] = None
 
 
 class CallFailed(Exception):

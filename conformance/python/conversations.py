@@ -1,7 +1,13 @@
 """What the suites say to the models."""
 
+import base64
+import struct
+import zlib
+
 MODEL = "qwen-plus"
 THINKING_MODEL = "qwen-plus"
+VISION_MODEL = "qwen3-vl-plus"
+EMBEDDING_MODEL = "text-embedding-v4"
 
 
 def user(text):
@@ -34,6 +40,23 @@ TOOLS = [
         },
     }
 ]
+# Two errands for one turn.
+ERRANDS = user("What is the weather in Hangzhou, and what time is it there? Use both tools at once.")
+BOTH_TOOLS = [
+    *TOOLS,
+    {
+        "type": "function",
+        "function": {
+            "name": "get_time",
+            "description": "Tells the time in a city.",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "description": "The city's name."}},
+                "required": ["city"],
+            },
+        },
+    },
+]
 # The service refuses JSON mode when no message says the word.
 PERSON = user("Invent a person and describe them as JSON with name, age and languages.")
 SCHEMA = {
@@ -50,3 +73,43 @@ SCHEMA = {
         "additionalProperties": False,
     },
 }
+
+
+def _png(side, red, green, blue):
+    """A square of one colour."""
+
+    def chunk(kind, data):
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    rows = (b"\0" + bytes((red, green, blue)) * side) * side
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _data_url(picture):
+    return "data:image/png;base64," + base64.b64encode(picture).decode()
+
+
+# The smallest side that the service takes is 10 pixels.
+PICTURES = {
+    "data": _data_url(_png(32, 200, 30, 30)),
+    "https": "https://dashscope.oss-cn-beijing.aliyuncs.com/images/dog_and_girl.jpeg",
+}
+
+
+def about_picture(url, text="What is in this picture?"):
+    """A question about a picture, in the parts that OpenAI's protocol has."""
+    return user([{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": text}])
+
+
+# More than any model embeds at once.
+TEXTS = [f"第{number}段：西湖的第{number}个故事。" for number in range(33)]
+QUERY = "Which lake is in Hangzhou?"
+DOCUMENTS = [
+    "The Yangtze is a river.",
+    "West Lake is a lake in Hangzhou.",
+    "Beijing has a Summer Palace.",
+    "Hangzhou lies on the Qiantang River.",
+]

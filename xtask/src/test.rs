@@ -3,6 +3,8 @@
 mod clients;
 mod conformance;
 mod counts;
+mod debian;
+mod postgres;
 mod processes;
 mod redis;
 mod rust;
@@ -27,6 +29,8 @@ pub(crate) struct Arguments {
 enum Part {
     /// The workspace's own tests and documentation examples.
     Rust,
+    /// Tests with a PostgreSQL server, which is installed where it is missing.
+    Postgres,
     /// Tests with a Redis server, which is installed where it is missing.
     Redis,
     /// Real clients in Python and Node against gateway and simulator.
@@ -50,6 +54,9 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> ExitCode {
             .then(|| scope.spawn(|| Clients::set_up(&root.join("conformance"))));
         if chosen(Part::Rust) {
             record(&mut report, "rust", || rust::run(root));
+        }
+        if chosen(Part::Postgres) {
+            record(&mut report, "postgres", || postgres::run(root));
         }
         if chosen(Part::Redis) {
             record(&mut report, "redis", || redis::run(root));

@@ -5,35 +5,21 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const env = process.env;
 
-/** The client under test: `openai`, or an older line of it. */
-export const { default: OpenAI } = await import(env.CONFORMANCE_NODE_PACKAGE ?? "openai");
-
 export const kind = env.CONFORMANCE_TARGET;
 assert.ok(kind, "CONFORMANCE_TARGET is not set; run this through `cargo xtask test`");
 export const simulated = kind !== "live";
 
-/** A client for a place; it does not retry unless told to. */
-export function client(url = env.CONFORMANCE_URL, key = env.CONFORMANCE_API_KEY, options = {}) {
-  return new OpenAI({
-    apiKey: key,
-    baseURL: `${url}/compatible-mode/v1`,
-    maxRetries: 0,
-    ...options,
-  });
-}
+/** An address and the key to use there. */
+export const place = { url: env.CONFORMANCE_URL, key: env.CONFORMANCE_API_KEY };
 
-/** A client at the simulator without a gateway, as the truth to compare with. */
-export function direct() {
-  return client(env.CONFORMANCE_SIMULATOR_URL, "sk-reference");
-}
+/** The simulator without a gateway, as the truth to compare with. */
+export const direct = { url: env.CONFORMANCE_SIMULATOR_URL, key: "sk-reference" };
 
-/** A client of an account that is `limited`, in `arrears`, `denied` or `expired`. */
-export function troubled(trouble, options = {}) {
-  if (kind === "simulator") {
-    return client(env.CONFORMANCE_URL, `sk-${trouble}-conformance`, options);
-  }
+/** A place whose account is `limited`, in `arrears`, `denied` or `expired`. */
+export function troubled(trouble) {
+  if (kind === "simulator") return { url: env.CONFORMANCE_URL, key: `sk-${trouble}-conformance` };
   const url = env[`CONFORMANCE_${trouble.toUpperCase()}_URL`];
-  return client(url, env.CONFORMANCE_TROUBLED_KEY, options);
+  return { url, key: env.CONFORMANCE_TROUBLED_KEY };
 }
 
 async function control(method, path, settings) {

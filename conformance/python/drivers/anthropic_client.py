@@ -24,7 +24,7 @@ class _Anthropic:
     dialect = "anthropic"
     kinds = KINDS
     # One answer, and JSON only by a schema: the dialect has no other way to ask.
-    cannot = frozenset({"n", "json_object"})
+    cannot = frozenset({"n", "json_object", "embeddings", "rerank"})
 
     def __init__(self, place, max_retries=0):
         self._options = {
@@ -58,6 +58,9 @@ class _Anthropic:
                 }
                 for tool in tools
             ]
+        parallel = options.pop("parallel_tool_calls", None)
+        if parallel is not None:
+            arguments["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": not parallel}
         response_format = options.pop("response_format", None)
         extra = {name: options.pop(name) for name in list(options) if name in _EXTRA}
         if response_format:
@@ -109,7 +112,13 @@ def _add_turn(arguments, message):
 
 def _block(part):
     if part["type"] == "image_url":
-        return {"type": "image", "source": {"type": "url", "url": part["image_url"]["url"]}}
+        url = part["image_url"]["url"]
+        if url.startswith("data:"):
+            media_type, data = url[len("data:") :].split(";base64,")
+            source = {"type": "base64", "media_type": media_type, "data": data}
+        else:
+            source = {"type": "url", "url": url}
+        return {"type": "image", "source": source}
     return part
 
 

@@ -5,7 +5,7 @@ import asyncio
 from dashscope import AsyncClient, Client
 from dashscope.v2.errors import DashScopeError
 
-from answers import Answer, CallFailed, Joiner, ToolCall, Usage
+from answers import Answer, CallFailed, Embedded, Joiner, Ranked, ToolCall, Usage
 
 # Arguments that ``create`` names; all others travel in ``parameters``.
 _NAMED = {
@@ -41,7 +41,19 @@ class _Client:
     def _arguments(messages, options, stream):
         named = {name: value for name, value in options.items() if name in _NAMED}
         others = {name: value for name, value in options.items() if name not in _NAMED}
-        return {**named, "parameters": others or None, "messages": messages, "stream": stream}
+        turns = [_turn(message) for message in messages]
+        return {**named, "parameters": others or None, "messages": turns, "stream": stream}
+
+
+def _turn(message):
+    """A message whose parts are said as this client says them, for every protocol alike."""
+    if not isinstance(message["content"], list):
+        return message
+    parts = [
+        {"type": "image", "url": part["image_url"]["url"]} if part["type"] == "image_url" else part
+        for part in message["content"]
+    ]
+    return {**message, "content": parts}
 
 
 class _Sync(_Client):
@@ -77,6 +89,21 @@ class _Sync(_Client):
             chunks = client.chat.completions.create(**self._arguments(messages, options, True))
             next(iter(chunks))
             chunks.close()
+
+    def embed(self, texts, **options) -> Embedded:
+        with Client(**self._options) as client:
+            try:
+                return _embedded(client.embeddings.create(input=texts, **options))
+            except DashScopeError as error:
+                raise _failure(error) from error
+
+    def rerank(self, query, documents, **options) -> Ranked:
+        with Client(**self._options) as client:
+            try:
+                answer = client.rerank.create(query=query, documents=documents, **options)
+            except DashScopeError as error:
+                raise _failure(error) from error
+            return _ranked(answer)
 
 
 class _Async(_Client):
@@ -129,6 +156,29 @@ class _Async(_Client):
 
         asyncio.run(run())
 
+    def embed(self, texts, **options) -> Embedded:
+        async def run():
+            async with AsyncClient(**self._options) as client:
+                try:
+                    return _embedded(await client.embeddings.create(input=texts, **options))
+                except DashScopeError as error:
+                    raise _failure(error) from error
+
+        return asyncio.run(run())
+
+    def rerank(self, query, documents, **options) -> Ranked:
+        async def run():
+            async with AsyncClient(**self._options) as client:
+                try:
+                    answer = await client.rerank.create(
+                        query=query, documents=documents, **options
+                    )
+                except DashScopeError as error:
+                    raise _failure(error) from error
+                return _ranked(answer)
+
+        return asyncio.run(run())
+
 
 class NativeSync(_Sync):
     name, dialect = "Client(native)", "native"
@@ -138,12 +188,15 @@ class NativeAsync(_Async):
     name, dialect = "AsyncClient(native)", "native"
 
 
+# Embeddings and rerank of this client are native only, whichever protocol it chats in.
 class OpenAiSync(_Sync):
     name, dialect = "Client(openai)", "openai"
+    cannot = frozenset({"embeddings", "rerank"})
 
 
 class OpenAiAsync(_Async):
     name, dialect = "AsyncClient(openai)", "openai"
+    cannot = frozenset({"embeddings", "rerank"})
 
 
 def _failure(error) -> CallFailed:
@@ -164,6 +217,16 @@ def _answer(completion) -> Answer:
         usage=_usage(completion.usage),
         request_id=completion.request_id,
     )
+
+
+def _embedded(answer) -> Embedded:
+    assert [item.index for item in answer.embeddings] == list(range(len(answer.embeddings)))
+    return Embedded([item.embedding for item in answer.embeddings], answer.usage.total_tokens)
+
+
+def _ranked(answer) -> Ranked:
+    order = [(result.index, result.relevance_score) for result in answer.results]
+    return Ranked(order, answer.usage.total_tokens)
 
 
 def _join(joiner, chunk):

@@ -6,9 +6,18 @@ It raises nothing for an error answer: the returned object holds status, code an
 import asyncio
 
 import dashscope
-from dashscope import AioGeneration, Generation
+from dashscope import (
+    AioGeneration,
+    AioMultiModalConversation,
+    Generation,
+    MultiModalConversation,
+    TextEmbedding,
+    TextReRank,
+)
 
-from answers import Answer, CallFailed, Joiner, ToolCall, Usage
+from answers import Answer, CallFailed, Embedded, Joiner, Ranked, ToolCall, Usage
+
+_AioTextReRank = getattr(dashscope, "AioTextReRank", None)
 
 # Kind of failure (status, code): what this client shows is always its response object.
 KINDS = {}
@@ -26,22 +35,40 @@ class _Modules:
         # The address is a module variable of this client, so it is set before every call.
         dashscope.base_http_api_url = self._place.native
         arguments = dict(options)
-        arguments.update(messages=messages, api_key=self._place.key, result_format="message")
+        arguments.update(messages=[_turn(message) for message in messages])
+        arguments.update(api_key=self._place.key, result_format="message")
         if stream:
             arguments.setdefault("incremental_output", True)
             arguments["stream"] = True
         return arguments
 
 
+def _turn(message):
+    if not isinstance(message["content"], list):
+        return message
+    parts = [
+        {"image": part["image_url"]["url"]} if part["type"] == "image_url" else {"text": part["text"]}
+        for part in message["content"]
+    ]
+    return {**message, "content": parts}
+
+
+def _has_media(messages):
+    """Messages in parts go to another class of this client, and to another path."""
+    return any(isinstance(message["content"], list) for message in messages)
+
+
 class Sync(_Modules):
     name = "Generation"
 
     def chat(self, messages, **options) -> Answer:
-        return _answer(Generation.call(**self._arguments(messages, options, False)))
+        service = MultiModalConversation if _has_media(messages) else Generation
+        return _answer(service.call(**self._arguments(messages, options, False)))
 
     def stream(self, messages, **options) -> Answer:
+        service = MultiModalConversation if _has_media(messages) else Generation
         joiner = Joiner()
-        for response in Generation.call(**self._arguments(messages, options, True)):
+        for response in service.call(**self._arguments(messages, options, True)):
             _join(joiner, response)
         return joiner.answer()
 
@@ -53,18 +80,35 @@ class Sync(_Modules):
         _checked(next(responses))
         responses.close()
 
+    def embed(self, texts, **options) -> Embedded:
+        dashscope.base_http_api_url = self._place.native
+        response = TextEmbedding.call(input=texts, api_key=self._place.key, **options)
+        embeddings = _checked(response).output["embeddings"]
+        assert [item["text_index"] for item in embeddings] == list(range(len(embeddings)))
+        return Embedded([item["embedding"] for item in embeddings], response.usage["total_tokens"])
+
+    def rerank(self, query, documents, **options) -> Ranked:
+        dashscope.base_http_api_url = self._place.native
+        return _ranked(
+            TextReRank.call(query=query, documents=documents, api_key=self._place.key, **options)
+        )
+
 
 class Async(_Modules):
     name = "AioGeneration"
+    # It has no asynchronous class for embeddings, and for rerank only in 2.0.
+    cannot = frozenset({"embeddings", "rerank"} - ({"rerank"} if _AioTextReRank else set()))
 
     def chat(self, messages, **options) -> Answer:
+        service = AioMultiModalConversation if _has_media(messages) else AioGeneration
         arguments = self._arguments(messages, options, False)
-        return _answer(asyncio.run(AioGeneration.call(**arguments)))
+        return _answer(asyncio.run(service.call(**arguments)))
 
     def stream(self, messages, **options) -> Answer:
         async def run():
+            service = AioMultiModalConversation if _has_media(messages) else AioGeneration
             joiner = Joiner()
-            responses = await AioGeneration.call(**self._arguments(messages, options, True))
+            responses = await service.call(**self._arguments(messages, options, True))
             async for response in responses:
                 _join(joiner, response)
             return joiner.answer()
@@ -88,6 +132,13 @@ class Async(_Modules):
 
         asyncio.run(run())
 
+    def rerank(self, query, documents, **options) -> Ranked:
+        dashscope.base_http_api_url = self._place.native
+        call = _AioTextReRank.call(
+            query=query, documents=documents, api_key=self._place.key, **options
+        )
+        return _ranked(asyncio.run(call))
+
 
 def _checked(response):
     if response.status_code != 200:
@@ -106,7 +157,7 @@ def _answer(response) -> Answer:
     choices = response.output.choices
     message = choices[0].message
     return Answer(
-        texts=[choice.message.content for choice in choices],
+        texts=[_text(choice.message.content) for choice in choices],
         reasoning=message.get("reasoning_content") or "",
         tool_calls=[
             ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
@@ -133,9 +184,22 @@ def _join(joiner, response):
         ]
         index = choice.get("index") or 0
         reasoning = message.get("reasoning_content")
-        joiner.choice(index, message.content, reasoning, calls, choice.finish_reason)
+        joiner.choice(index, _text(message.content), reasoning, calls, choice.finish_reason)
     joiner.usage = _usage(response.usage)
     joiner.request_id = response.request_id
+
+
+def _text(content):
+    """Answers from the path for media come in parts."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content)
+    return content
+
+
+def _ranked(response) -> Ranked:
+    results = _checked(response).output["results"]
+    order = [(result["index"], result["relevance_score"]) for result in results]
+    return Ranked(order, response.usage["total_tokens"])
 
 
 def _usage(usage) -> Usage:

@@ -4,7 +4,7 @@ import asyncio
 
 import openai
 
-from answers import Answer, CallFailed, Joiner, ToolCall, Usage
+from answers import Answer, CallFailed, Embedded, Joiner, ToolCall, Usage
 
 # Parameters of the service that OpenAI does not have.
 _EXTRA = {"enable_thinking", "thinking_budget", "top_k", "enable_search"}
@@ -21,6 +21,7 @@ KINDS = {
 class _OpenAi:
     dialect = "openai"
     kinds = KINDS
+    cannot = frozenset({"rerank"})
 
     def __init__(self, place, max_retries=0):
         self._options = {
@@ -52,7 +53,7 @@ class Sync(_OpenAi):
                     **self._arguments(messages, options, False)
                 )
             except openai.APIError as error:
-                raise _failure(error) from error
+                raise failure(error) from error
             return _answer(completion)
 
     def stream(self, messages, **options) -> Answer:
@@ -63,7 +64,7 @@ class Sync(_OpenAi):
                 for chunk in chunks:
                     _join(joiner, chunk)
             except openai.APIError as error:
-                raise _failure(error) from error
+                raise failure(error) from error
             return joiner.answer()
 
     def abandon(self, messages, **options):
@@ -71,6 +72,13 @@ class Sync(_OpenAi):
             chunks = client.chat.completions.create(**self._arguments(messages, options, True))
             next(iter(chunks))
             chunks.close()
+
+    def embed(self, texts, **options) -> Embedded:
+        with openai.OpenAI(**self._options) as client:
+            try:
+                return _embedded(client.embeddings.create(input=texts, **options))
+            except openai.APIError as error:
+                raise failure(error) from error
 
 
 class Async(_OpenAi):
@@ -84,7 +92,7 @@ class Async(_OpenAi):
                         **self._arguments(messages, options, False)
                     )
                 except openai.APIError as error:
-                    raise _failure(error) from error
+                    raise failure(error) from error
                 return _answer(completion)
 
         return asyncio.run(run())
@@ -100,7 +108,7 @@ class Async(_OpenAi):
                     async for chunk in chunks:
                         _join(joiner, chunk)
                 except openai.APIError as error:
-                    raise _failure(error) from error
+                    raise failure(error) from error
                 return joiner.answer()
 
         return asyncio.run(run())
@@ -125,8 +133,18 @@ class Async(_OpenAi):
 
         asyncio.run(run())
 
+    def embed(self, texts, **options) -> Embedded:
+        async def run():
+            async with openai.AsyncOpenAI(**self._options) as client:
+                try:
+                    return _embedded(await client.embeddings.create(input=texts, **options))
+                except openai.APIError as error:
+                    raise failure(error) from error
 
-def _failure(error) -> CallFailed:
+        return asyncio.run(run())
+
+
+def failure(error) -> CallFailed:
     body = error.body if isinstance(error.body, dict) else {}
     return CallFailed(
         type(error).__name__,
@@ -151,6 +169,11 @@ def _answer(completion) -> Answer:
         usage=_usage(completion.usage),
         request_id=completion.id,
     )
+
+
+def _embedded(response) -> Embedded:
+    assert [item.index for item in response.data] == list(range(len(response.data)))
+    return Embedded([item.embedding for item in response.data], response.usage.total_tokens)
 
 
 def _join(joiner, chunk):

@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-import drivers
 from conversations import (
     CHINESE,
     FAMILY,
@@ -140,6 +139,7 @@ def test_tool_calls_are_what_upstream_gave(driver, direct, way):
     assert answer.content() == ask(direct, way, FORECAST, tools=TOOLS).content()
 
 
+@pytest.mark.needs("thinking")
 def test_thinking_comes_beside_the_answer(driver):
     answer = ask(driver, "stream", CHINESE, model=THINKING_MODEL, enable_thinking=True)
     assert answer.reasoning.strip()
@@ -158,6 +158,7 @@ def test_thinking_can_be_switched_off(driver, way):
 
 
 @pytest.mark.simulated
+@pytest.mark.needs("thinking")
 def test_thinking_is_what_upstream_gave(driver, direct):
     options = {"model": THINKING_MODEL, "enable_thinking": True}
     answer = ask(driver, "stream", CHINESE, **options)
@@ -227,13 +228,9 @@ def test_a_caller_that_leaves_ends_the_work_upstream(driver, simulator):
 
 @pytest.mark.simulated
 @pytest.mark.usefixtures("slow")
-@pytest.mark.parametrize(
-    "patient_type",
-    [driver for driver in drivers.installed() if hasattr(driver, "give_up")],
-    ids=lambda driver: driver.name,
-)
-def test_a_caller_that_waits_no_longer_ends_the_work_upstream(patient_type, target, simulator):
+@pytest.mark.needs("give_up")
+def test_a_caller_that_waits_no_longer_ends_the_work_upstream(driver, simulator):
     with pytest.raises((asyncio.TimeoutError, TimeoutError)):
-        patient_type(target.place).give_up(0.3, LONG, model=MODEL)
+        driver.give_up(0.3, LONG, model=MODEL)
     entry = simulator.wait_for(lambda entry: entry["verdict"] != "open")
     assert (entry["model"], entry["verdict"]) == (MODEL, "client_left")

@@ -1,12 +1,12 @@
-"""LangChain's classes for OpenAI, as its users configure them."""
+"""What is special to LangChain's chat models: its own tools, types and messages."""
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 
-from conversations import CHINESE, HISTORY, MODEL
+from conversations import CHINESE, FORECAST, MODEL, THINKING_MODEL
+from drivers import langchain_client
 
 
 class Person(BaseModel):
@@ -22,61 +22,48 @@ def get_weather(city: str) -> str:
     return f"{city}: 晴"
 
 
-@pytest.fixture
-def chat(target):
-    return ChatOpenAI(
-        base_url=target.place.openai, api_key=target.place.key, model=MODEL, max_retries=0
-    )
+SYNC = [driver for driver in langchain_client.DRIVERS if "async" not in driver.name]
 
 
-def test_a_question_is_answered_at_once_and_as_a_stream(chat):
-    question = CHINESE[0]["content"]
-    whole = chat.invoke(question)
-    assert whole.content.strip()
-    assert whole.usage_metadata["total_tokens"] > 0
-    pieces = list(chat.stream(question))
-    assert "".join(piece.content for piece in pieces) == whole.content
-    assert len(pieces) > 3
+@pytest.fixture(params=SYNC, ids=lambda driver: driver.name)
+def client(request, target):
+    return request.param(target.place)
 
 
-def test_a_conversation_goes_on(chat):
-    classes = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-    turns = [classes[turn["role"]](turn["content"]) for turn in HISTORY]
-    assert chat.invoke(turns).content.strip()
-
-
-def test_a_tool_makes_a_round_trip(chat):
-    armed = chat.bind_tools([get_weather])
-    question = HumanMessage("What is the weather in Hangzhou today? Use the tool.")
+def test_a_tool_of_langchain_makes_a_round_trip(client):
+    armed = client.model({"model": MODEL}).bind_tools([get_weather])
+    question = HumanMessage(FORECAST[0]["content"])
     asked = armed.invoke([question])
     (call,) = asked.tool_calls
     assert call["name"] == "get_weather"
     result = ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"])
-    assert armed.invoke([question, asked, result]).content.strip()
+    answer = armed.invoke([question, asked, result]).content
+    assert answer.strip()
+
+
+def test_a_streamed_tool_call_joins_to_one(client):
+    armed = client.model({"model": MODEL}).bind_tools([get_weather])
     streamed = None
-    for piece in armed.stream([question]):
+    for piece in armed.stream(FORECAST[0]["content"]):
         streamed = piece if streamed is None else streamed + piece
     assert [call["name"] for call in streamed.tool_calls] == ["get_weather"]
+    assert isinstance(streamed.tool_calls[0]["args"]["city"], str)
 
 
-def test_an_answer_has_the_wanted_structure(chat):
-    person = chat.with_structured_output(Person).invoke("Invent a person, as JSON.")
-    assert isinstance(person, Person)
+def test_an_answer_has_the_wanted_structure(client):
+    model = client.model({"model": MODEL}).with_structured_output(Person)
+    assert isinstance(model.invoke("Invent a person, as JSON."), Person)
+
+
+def test_thinking_is_counted_where_it_is_left_out(client):
+    answer = client.stream(CHINESE, model=THINKING_MODEL, enable_thinking=True)
+    assert answer.text.strip()
+    assert 0 < answer.usage.reasoning < answer.usage.output
 
 
 @pytest.mark.simulated
-def test_more_texts_than_a_model_takes_are_embedded(target):
-    if target.kind != "gateway":
-        # The service itself refuses more than ten.
-        sizes = [10]
-    else:
-        sizes = [10, 23]
-    for size in sizes:
-        embeddings = OpenAIEmbeddings(
-            base_url=target.place.openai,
-            api_key=target.place.key,
-            model="text-embedding-v4",
-            check_embedding_ctx_length=False,
-        )
-        vectors = embeddings.embed_documents([f"第{number}段" for number in range(size)])
-        assert [len(vector) for vector in vectors] == [1024] * size
+def test_questions_of_a_batch_are_answered_in_order(client):
+    questions = ["1 + 1?", "2 + 2?", "3 + 3?"]
+    model = client.model({"model": MODEL})
+    together = [answer.content for answer in model.batch(questions)]
+    assert together == [model.invoke(question).content for question in questions]

@@ -13,6 +13,7 @@ mod completions;
 mod demo;
 mod doctor;
 mod failure;
+mod import;
 mod listen;
 mod logging;
 mod models;
@@ -63,6 +64,8 @@ enum Command {
     Models(models::Arguments),
     /// Checks configuration, network and key, and says what to fix.
     Doctor(doctor::Arguments),
+    /// Makes the gateway's configuration from that of another gateway.
+    Import(import::Arguments),
     /// Prints a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -97,6 +100,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

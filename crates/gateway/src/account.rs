@@ -26,6 +26,8 @@ pub(crate) struct Account {
     authorization: Vec<HeaderValue>,
     next_key: AtomicUsize,
     workspace: Option<HeaderValue>,
+    /// Where it is, for prices; `None` where nothing is paid.
+    pub(crate) region: Option<String>,
     forward_headers: Vec<String>,
     /// Whether the service is asked for the account's limits.
     pub(crate) quota_api: bool,
@@ -122,6 +124,7 @@ impl Account {
             authorization,
             next_key: AtomicUsize::new(0),
             workspace,
+            region: config.region.clone(),
             forward_headers: config.forward_headers.clone(),
             quota_api: config.quota_api,
         })

@@ -4,6 +4,7 @@
 //! only. Unknown settings are refused: a typing error in a limit must stop the start, not remove
 //! the limit.
 
+mod data;
 mod file;
 mod pacing;
 mod routing;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use bailian_quota::LaneConfig;
 use bailian_quota::share::redis::RedisConfig;
+use bailian_tenants::settings::Settings;
 use bailian_wire::Dialect;
 use bailian_wire::error::ErrorClass;
 use secrecy::{ExposeSecret, SecretString};
@@ -25,6 +27,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::keys::{StaticKeys, VirtualKey};
 use crate::upstream::UpstreamTimeouts;
 
+pub use self::data::{DataConfig, PricesConfig};
 pub use self::secret::Environment;
 
 /// The largest request body by default, in bytes: what the service takes with inline media
@@ -84,6 +87,10 @@ pub struct Config {
     pub admin_token: Option<SecretString>,
     /// Who may call.
     pub keys: Vec<KeyConfig>,
+    /// Where the gateway keeps keys, budgets and the ledger; `None` keeps nothing.
+    pub data: Option<DataConfig>,
+    /// What requests cost.
+    pub prices: PricesConfig,
 }
 
 /// A certificate and its key, in PEM files that are read again when they change.
@@ -204,6 +211,8 @@ pub struct AccountConfig {
     pub rerank_root: String,
     /// Sent as `X-DashScope-WorkSpace`.
     pub workspace: Option<String>,
+    /// Where it is, for prices; `None` where nothing is paid.
+    pub region: Option<String>,
     /// Further header lines of callers that go upstream, in lower case; a `*` at the end stands
     /// for anything.
     pub forward_headers: Vec<String>,
@@ -339,6 +348,8 @@ pub struct KeyConfig {
     pub owner: VirtualKey,
     /// What the caller presents.
     pub secret: KeySecret,
+    /// What it may use and spend.
+    pub settings: Settings,
 }
 
 /// A virtual key as the configuration knows it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bailian_quota::Refused;
+use bailian_tenants::NotAllowed;
 use bailian_wire::Dialect;
 use bailian_wire::error::{ApiError, ErrorView, encode_error};
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -54,6 +55,11 @@ impl Refusal {
             upstream_id: None,
             is_upstream: false,
         }
+    }
+
+    /// The code in the native spelling.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
     }
 
     pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
@@ -281,6 +287,40 @@ impl Refusal {
              {members}. Leave them out, or let the gateway drop them with `[repairs] \
              unsupported = \"drop\"`."
         ))
+    }
+
+    /// A key that may not use this model or endpoint.
+    pub(crate) fn not_allowed(why: &NotAllowed, what: &str) -> Self {
+        let what: String = what.chars().filter(|c| !c.is_control()).take(100).collect();
+        let message = format!("This API key cannot use `{what}`: {why}. Ask your operator for it.");
+        Self::new(StatusCode::FORBIDDEN, "Model.AccessDenied", message)
+    }
+
+    /// A limit or a budget of the caller's own stands in the way.
+    pub(crate) fn limited(refused: &bailian_tenants::budget::Refusal) -> Self {
+        let code = match refused.kind.is_budget() {
+            // OpenAI's clients do not try again what they are told so.
+            true => "BudgetExceeded",
+            false => "Throttling.RateQuota",
+        };
+        let message = format!("Nothing was sent: {refused}.");
+        let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, code, message);
+        refusal.retry_after = refused.retry_after();
+        refusal
+    }
+
+    /// A model whose price nobody knows, for a caller whose money is counted.
+    pub(crate) fn unpriced(model: &str) -> Self {
+        let model: String = model
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(100)
+            .collect();
+        let message = format!(
+            "Nothing was sent: this API key has a budget in money, and the price of `{model}` is \
+             not known. The operator can state it under `[[prices.overrides]]`."
+        );
+        Self::new(StatusCode::FORBIDDEN, "Model.AccessDenied", message)
     }
 
     /// A response that nobody knows, or that is another tenant's (compat.md §5.2).

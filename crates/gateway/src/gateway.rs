@@ -6,8 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use bailian_wire::catalog::Catalog;
+use secrecy::SecretString;
 
 use crate::account::{Account, AccountError};
+use crate::accounting::{Accounting, DataError};
 use crate::admin::AdminToken;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -29,6 +31,9 @@ pub enum BuildError {
     /// The account's settings cannot be used.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// Keys, budgets or the ledger cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// Limits cannot be shared with other replicas.
     #[error(transparent)]
     Redis(#[from] bailian_quota::share::redis::RedisError),
@@ -68,6 +73,12 @@ impl Gateway {
     /// A runtime calls it once. It can be nested in another axum application under any prefix.
     pub fn router(&self) -> Router {
         router(self.worker())
+    }
+
+    /// The virtual key that was made as there was none; the one moment at which it can be learned.
+    pub fn take_first_key(&self) -> Option<SecretString> {
+        let accounting = self.state.accounting.as_ref()?;
+        accounting.take_first_key()
     }
 
     pub(crate) fn worker(&self) -> Worker {
@@ -122,6 +133,11 @@ impl GatewayBuilder {
         let accounts = self.config.accounts.iter().map(Account::new);
         let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
         let routes = Routes::new(&self.config, &accounts);
+        // Whoever brings keys of their own brings what limits them.
+        let data = self.config.data.as_ref().filter(|_| self.keys.is_none());
+        let accounting = data
+            .map(|data| Accounting::open(&self.config, data, Arc::clone(&self.clock)))
+            .transpose()?;
         let state = State {
             models: ModelList::new(Catalog::embedded(), routes.aliases()),
             accounts,
@@ -130,6 +146,7 @@ impl GatewayBuilder {
             keys: self.keys.unwrap_or_else(|| self.config.key_store()),
             pacing: Pacing::new(&self.config, Arc::clone(&self.clock))?,
             clock: self.clock,
+            accounting,
             responses: Responses::default(),
             limits: self.config.limits,
             timeouts,

@@ -1,10 +1,16 @@
 //! Virtual keys: who may call the gateway.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use axum::extract::{ConnectInfo, FromRequestParts};
+
 use bailian_quota::Class;
+use bailian_tenants::Caller;
+use http::request::Parts;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -46,6 +52,68 @@ impl VirtualKey {
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight.max(1);
         self
+    }
+}
+
+/// Whoever calls: the key's names for the relay, and its place in the tree of tenants where there is
+/// one.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) key: Arc<VirtualKey>,
+    pub(crate) caller: Option<Box<Caller>>,
+}
+
+impl Owner {
+    pub(crate) fn of_key(key: Arc<VirtualKey>) -> Self {
+        Self { key, caller: None }
+    }
+
+    pub(crate) fn of_caller(caller: Caller) -> Self {
+        let key = VirtualKey::new(caller.key().name(), caller.tenant().name())
+            .priority(caller.priority())
+            .weight(caller.weight());
+        Self {
+            key: Arc::new(key),
+            caller: Some(Box::new(caller)),
+        }
+    }
+}
+
+impl std::ops::Deref for Owner {
+    type Target = VirtualKey;
+
+    fn deref(&self) -> &VirtualKey {
+        &self.key
+    }
+}
+
+/// From where a request comes, where that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) Option<IpAddr>);
+
+impl Peer {
+    /// As the connection, or whoever mounts the router, tells.
+    pub(crate) fn of<B>(request: &http::Request<B>) -> Self {
+        Self::in_extensions(request.extensions())
+    }
+
+    fn in_extensions(extensions: &http::Extensions) -> Self {
+        let told = extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = extensions.get::<Self>().copied();
+        peer.unwrap_or(Self(told.map(|ConnectInfo(address)| address.ip())))
+    }
+
+    /// The address; of a peer that nobody knows one that is in no range.
+    pub(crate) fn address(self) -> IpAddr {
+        self.0.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::in_extensions(&parts.extensions))
     }
 }
 

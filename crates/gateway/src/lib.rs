@@ -23,6 +23,7 @@
 //! ```
 
 mod account;
+mod accounting;
 mod admin;
 mod clock;
 pub mod config;
@@ -45,6 +46,7 @@ mod usage;
 mod worker;
 
 pub use self::account::AccountError;
+pub use self::accounting::DataError;
 pub use self::clock::{Clock, SystemClock};
 pub use self::config::{Config, ConfigError};
 pub use self::gateway::{BuildError, Gateway, GatewayBuilder};

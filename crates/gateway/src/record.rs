@@ -4,16 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bailian_quota::{Permit, Usage};
-use bailian_wire::Dialect;
-use http::StatusCode;
+use bailian_quota::{Permit, Usage as Settled};
+use bailian_wire::chat::Usage;
+use bailian_wire::{Dialect, tokens};
 use http::header::HeaderValue;
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use uuid::Builder;
+use tokio_util::sync::CancellationToken;
+use uuid::{Builder, Uuid};
 
 use crate::account::Account;
+use crate::accounting::{Asked, Charge, Done, is_limited};
 use crate::config::Repairs;
-use crate::keys::VirtualKey;
+use crate::errors::Refusal;
+use crate::keys::Owner;
 use crate::metrics::{OpenGuard, Outcome};
 use crate::responses::Turn;
 use crate::route::Target;
@@ -22,7 +26,7 @@ use crate::usage::TokenCounts;
 
 /// The gateway's own id of a request: a version 7 UUID, so that ids sort by time.
 #[derive(Clone, Copy)]
-pub(crate) struct RequestId([u8; 36]);
+pub(crate) struct RequestId([u8; 36], Uuid);
 
 impl RequestId {
     pub(crate) fn new(unix_millis: u64) -> Self {
@@ -31,12 +35,17 @@ impl RequestId {
         let id = Builder::from_unix_timestamp_millis(unix_millis, &random).into_uuid();
         let mut text = [0; 36];
         id.hyphenated().encode_lower(&mut text);
-        Self(text)
+        Self(text, id)
     }
 
     pub(crate) fn as_str(&self) -> &str {
         // Hexadecimal digits and hyphens are UTF-8, so the fallback is never taken.
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The same as a number.
+    pub(crate) fn uuid(self) -> Uuid {
+        self.1
     }
 
     pub(crate) fn to_header(self) -> HeaderValue {
@@ -58,7 +67,7 @@ pub(crate) struct Record {
     pub(crate) dialect: Dialect,
     started: Instant,
     first_byte: Option<Duration>,
-    pub(crate) owner: Option<Arc<VirtualKey>>,
+    pub(crate) owner: Option<Owner>,
     pub(crate) model: Option<Box<str>>,
     pub(crate) status: StatusCode,
     pub(crate) usage: Option<TokenCounts>,
@@ -70,6 +79,19 @@ pub(crate) struct Record {
     pub(crate) queued: Duration,
     /// How often it was sent.
     pub(crate) attempts: u32,
+    /// What it holds of its caller's limits, and its entry in the ledger.
+    charge: Option<Box<Charge>>,
+    /// What it serves, and what it asked for, for the ledger.
+    pub(crate) surface: &'static str,
+    /// The whole report of usage, where upstream gave one.
+    pub(crate) report: Option<Box<Usage>>,
+    /// The usage is a guess.
+    pub(crate) is_estimated: bool,
+    /// Upstream's id of the request.
+    pub(crate) upstream_id: Option<Box<str>>,
+    /// The code of the error that it ended with.
+    pub(crate) error_code: Option<Box<str>>,
+    closed: bool,
     /// The target that was asked last.
     pub(crate) target: Option<Target>,
     /// Tokens for which an earlier permit of the same request was settled.
@@ -94,6 +116,13 @@ impl Record {
             permit: None,
             queued: Duration::ZERO,
             attempts: 0,
+            charge: None,
+            surface: "",
+            report: None,
+            is_estimated: false,
+            upstream_id: None,
+            error_code: None,
+            closed: false,
             target: None,
             settled: TokenCounts::default(),
             state: Arc::clone(state),
@@ -135,13 +164,89 @@ impl Record {
         }
     }
 
-    /// Sets how the request ended; it is counted when the record is dropped.
+    /// Says how the request ended, which counts it.
     pub(crate) fn end_as(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+        self.close();
     }
 
     pub(crate) fn now(&self) -> Instant {
         self.state.clock.now()
+    }
+
+    /// Checks what the caller may use and spend, and begins the ledger's entry. `target` is the first
+    /// that will be asked.
+    pub(crate) fn admit(
+        &mut self,
+        target: &Target,
+        body: &[u8],
+        max_output: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let (Some(accounting), Some(owner), Some(model)) =
+            (&self.state.accounting, &self.owner, &self.model)
+        else {
+            return Ok(());
+        };
+        if self.charge.is_some() {
+            return Ok(());
+        }
+        if let Some(caller) = &owner.caller {
+            let allowed = caller.may_use(model, self.surface);
+            allowed.map_err(|why| Refusal::not_allowed(&why, model))?;
+        }
+        let account = self.state.accounts.get(target.account);
+        let is_limited = owner.caller.as_deref().is_some_and(is_limited);
+        let estimate = if is_limited {
+            tokens::estimate_request(body)
+        } else {
+            tokens::estimate_bytes(body)
+        };
+        let charge = accounting.admit(&Asked {
+            id: self.request_id.uuid(),
+            started_unix_ms: self.state.clock.unix_millis(),
+            key_name: &owner.name,
+            tenant_name: &owner.tenant,
+            caller: owner.caller.as_deref(),
+            surface: self.surface,
+            dialect: self.dialect.as_str(),
+            model,
+            upstream_model: target.model.as_deref().unwrap_or(model),
+            region: account.and_then(|account| account.region.as_deref()),
+            is_limited,
+            input_tokens: estimate.input_tokens,
+            max_output,
+        })?;
+        self.charge = Some(Box::new(charge));
+        Ok(())
+    }
+
+    /// Notes upstream's id of the request, for the ledger.
+    pub(crate) fn note_upstream_id(&mut self, headers: &HeaderMap) {
+        if self.charge.is_some() {
+            let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+            self.upstream_id = id.map(Box::from);
+        }
+    }
+
+    /// Notes that the request goes out to a target.
+    pub(crate) fn note_sent(&mut self, target: &Target) {
+        self.attempts += 1;
+        self.target = Some(target.clone());
+        if let Some(charge) = &mut self.charge {
+            charge.sent();
+        }
+    }
+
+    /// What ends the stream of this request's key when the key is revoked so.
+    pub(crate) fn cut(&self) -> Option<CancellationToken> {
+        let accounting = self.state.accounting.as_ref()?;
+        let caller = self.owner.as_ref()?.caller.as_ref()?;
+        Some(accounting.cut_of(caller.key_id()))
+    }
+
+    /// Whether the whole report of usage is of use.
+    pub(crate) fn wants_report(&self) -> bool {
+        self.charge.is_some()
     }
 
     /// Tells the lane how many output tokens have come so far.
@@ -153,12 +258,12 @@ impl Record {
 
     /// Holds leave to send; what was held before is settled as estimated.
     pub(crate) fn hold(&mut self, permit: Permit) {
-        self.release(Usage::unknown());
+        self.release(Settled::unknown());
         self.permit = Some(permit);
     }
 
     /// Settles what is held, if anything is.
-    pub(crate) fn release(&mut self, usage: Usage) {
+    pub(crate) fn release(&mut self, usage: Settled) {
         if let Some(permit) = self.permit.take() {
             permit.settle(usage);
         }
@@ -173,9 +278,9 @@ impl Record {
     }
 
     /// What of these tokens no permit was settled for yet.
-    fn unsettled(&self, so_far: TokenCounts) -> Usage {
+    fn unsettled(&self, so_far: TokenCounts) -> Settled {
         let settled = self.settled;
-        Usage::new(
+        Settled::new(
             so_far.input_tokens.saturating_sub(settled.input_tokens),
             so_far.output_tokens.saturating_sub(settled.output_tokens),
         )
@@ -219,9 +324,20 @@ impl Record {
     }
 }
 
-impl Drop for Record {
-    fn drop(&mut self) {
+impl Record {
+    /// Whether it was counted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Counts the request and puts its bill into the ledger: before the last of its answer goes
+    /// out, so that no finished request can be lost. Done on drop for whoever does not.
+    pub(crate) fn close(&mut self) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
         let elapsed = self.elapsed();
+        self.settle_charge(elapsed);
         let metrics = &self.state.metrics;
         metrics.end_request(self.dialect, self.outcome, elapsed, self.first_byte);
         if let Some(usage) = self.usage {
@@ -233,9 +349,9 @@ impl Drop for Record {
                 // An error instead of an answer costs no tokens; what was broken off counts as it
                 // was estimated.
                 None if self.outcome == Outcome::UpstreamError && self.first_byte.is_none() => {
-                    permit.settle(Usage::new(0, 0));
+                    permit.settle(Settled::new(0, 0));
                 }
-                None => permit.settle(Usage::unknown()),
+                None => permit.settle(Settled::unknown()),
             }
         }
         tracing::debug!(
@@ -255,5 +371,54 @@ impl Drop for Record {
             total_ms = elapsed.as_secs_f64() * 1e3,
             "request ended"
         );
+    }
+}
+
+impl Record {
+    fn settle_charge(&mut self, elapsed: Duration) {
+        let Some(charge) = self.charge.take() else {
+            return;
+        };
+        let guessed;
+        let report = match (self.report.as_deref(), self.usage) {
+            (Some(report), _) => Some(report),
+            (None, Some(counts)) => {
+                guessed = Usage::from_value(serde_json::json!({
+                    "input_tokens": counts.input_tokens,
+                    "output_tokens": counts.output_tokens,
+                }));
+                Some(&guessed)
+            }
+            (None, None) => None,
+        };
+        let target = self.target.as_ref();
+        let account = target.and_then(|target| self.state.accounts.get(target.account));
+        let asked = self.model.as_deref().unwrap_or_default();
+        let upstream_model = target
+            .and_then(|target| target.model.as_deref())
+            .unwrap_or(asked);
+        charge.settle(&Done {
+            account: account.map(Account::name),
+            region: account.and_then(|account| account.region.as_deref()),
+            upstream_model,
+            attempts: self.attempts,
+            usage: report,
+            is_estimated: self.is_estimated,
+            is_cut_short: matches!(self.outcome, Outcome::ClientLeft | Outcome::UpstreamLost),
+            outcome: self.outcome.as_str(),
+            status: self.status.as_u16(),
+            queued: self.queued,
+            first_token: self.first_byte,
+            total: elapsed,
+            is_stream: self.stream.is_some(),
+            upstream_id: self.upstream_id.as_deref(),
+            error_code: self.error_code.as_deref(),
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.close();
     }
 }

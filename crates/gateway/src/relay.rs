@@ -33,6 +33,7 @@ use self::headers::total_bytes;
 pub(crate) use self::headers::{presented_key, stamp};
 pub(crate) use self::read::Demand;
 use crate::errors::Refusal;
+use crate::keys::Peer;
 use crate::metrics::Outcome;
 use crate::record::Record;
 use crate::surface::Surface;
@@ -50,15 +51,17 @@ pub(crate) async fn handle<B>(
     worker: Worker,
     surface: Surface,
     request: http::Request<B>,
+    peer: Peer,
 ) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<BodyError>,
 {
     let mut record = Record::begin(&worker.state, surface.dialect());
+    record.surface = surface.name();
     let request_id = record.request_id;
     let (head, body) = request.into_parts();
-    let prepared = Box::pin(prepare(&worker, &surface, &head, body, &mut record)).await;
+    let prepared = Box::pin(prepare(&worker, &surface, &head, body, peer, &mut record)).await;
     let (mut response, queued) = match prepared {
         Ok((bytes, demand)) => {
             let call = Box::new(Call {
@@ -70,7 +73,7 @@ where
                 demand,
             });
             match call.surface {
-                Surface::Embeddings => Box::pin(embed(worker, call, record)).await,
+                Surface::Embeddings(_) => Box::pin(embed(worker, call, record)).await,
                 _ => Exchange::new(worker, call, record).respond().await,
             }
         }
@@ -106,6 +109,7 @@ pub(crate) struct Call {
 /// The gateway's own no.
 fn refuse(refusal: &Refusal, mut record: Record) -> Response {
     record.status = refusal.status();
+    record.error_code = Some(refusal.code().into());
     record.end_as(refusal.outcome());
     refusal.to_response(record.dialect, record.request_id.as_str())
 }
@@ -116,6 +120,7 @@ async fn prepare<B>(
     surface: &Surface,
     head: &Parts,
     body: B,
+    peer: Peer,
     record: &mut Record,
 ) -> Result<(Bytes, Demand), Refusal>
 where
@@ -123,7 +128,7 @@ where
     B::Error: Into<BodyError>,
 {
     let state = &*worker.state;
-    let owner = presented_key(&head.headers).and_then(|key| state.keys.authenticate(key));
+    let owner = presented_key(&head.headers).and_then(|key| state.authenticate(key, peer));
     let Some(owner) = owner else {
         body::discard(&head.headers, body, &state.limits).await;
         return Err(Refusal::unauthenticated());

@@ -84,9 +84,9 @@ impl Responses {
                 .iter()
                 .map(|item| item.to_string().len())
                 .sum::<usize>();
-        let mut shelf = self.0.lock();
-        shelf.bytes += bytes;
-        shelf.order.push_back(Box::clone(&id));
+        let mut all = self.0.lock();
+        all.bytes += bytes;
+        all.order.push_back(Box::clone(&id));
         let kept = Kept {
             tenant: turn.tenant,
             input: turn.input,
@@ -94,8 +94,8 @@ impl Responses {
             at: now,
             bytes,
         };
-        shelf.by_id.insert(id, kept);
-        shelf.make_room(now);
+        all.by_id.insert(id, kept);
+        all.make_room(now);
     }
 
     fn with<T>(
@@ -105,9 +105,9 @@ impl Responses {
         now: Instant,
         read: impl Fn(&Kept) -> T,
     ) -> Option<T> {
-        let mut shelf = self.0.lock();
-        shelf.make_room(now);
-        let kept = shelf.by_id.get(id).filter(|kept| &*kept.tenant == tenant)?;
+        let mut all = self.0.lock();
+        all.make_room(now);
+        let kept = all.by_id.get(id).filter(|kept| &*kept.tenant == tenant)?;
         Some(read(kept))
     }
 

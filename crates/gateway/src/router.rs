@@ -12,9 +12,10 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use crate::admin;
 use crate::errors::Refusal;
+use crate::keys::Peer;
 use crate::record::RequestId;
 use crate::relay;
-use crate::surface::{NATIVE_MULTIMODAL, NATIVE_TEXT, Root, STORED, Surface};
+use crate::surface::{NATIVE_EMBEDDINGS, NATIVE_MULTIMODAL, NATIVE_TEXT, Root, STORED, Surface};
 use crate::worker::Worker;
 
 /// The roots under which OpenAI's protocol is served: the short one and the service's own.
@@ -60,7 +61,8 @@ pub(crate) fn chat_surface(path: &str) -> Option<Surface> {
 /// A path that is answered by upstream.
 fn served(surface: Surface) -> MethodRouter<Worker> {
     post(move |Shared(worker): Shared<Worker>, request: Request| {
-        relay::handle(worker, surface, request)
+        let peer = Peer::of(&request);
+        relay::handle(worker, surface, request, peer)
     })
     .fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri))
 }
@@ -96,7 +98,10 @@ pub(crate) fn router(worker: Worker) -> Router {
                 served(Surface::Chat(Dialect::OpenAi)),
             )
             .route(&at("/completions"), served(completions))
-            .route(&at("/embeddings"), served(Surface::Embeddings))
+            .route(
+                &at("/embeddings"),
+                served(Surface::Embeddings(Dialect::OpenAi)),
+            )
             .route(
                 &at("/models"),
                 get(models).fallback(|shared, uri: Uri| wrong_method("GET", shared, &uri)),
@@ -145,7 +150,10 @@ async fn native_service(
     if is_task {
         return refuse(&worker, request.uri().path(), &Refusal::no_tasks());
     }
-    let surface = Surface::other(Root::Native, format!("/services/{path}"));
+    let surface = match format!("/services/{path}") {
+        path if path == NATIVE_EMBEDDINGS => Surface::Embeddings(Dialect::Native),
+        path => Surface::other(Root::Native, path),
+    };
     pass_on(worker, is_plain_path(&path), surface, request).await
 }
 
@@ -189,7 +197,7 @@ async fn stored(Shared(worker): Shared<Worker>, request: Request) -> Response {
 fn kept_here(worker: &Worker, below: &str, request: &Request) -> Option<serde_json::Value> {
     let state = &worker.state;
     let key = relay::presented_key(request.headers())?;
-    let owner = state.keys.authenticate(key)?;
+    let owner = state.authenticate(key, Peer::of(request))?;
     let (method, query) = (request.method(), request.uri().query());
     let now = state.clock.now();
     state
@@ -200,7 +208,8 @@ fn kept_here(worker: &Worker, below: &str, request: &Request) -> Option<serde_js
 /// Passes a call on to a path that is partly the caller's word, if that is plain.
 async fn pass_on(worker: Worker, is_plain: bool, surface: Surface, request: Request) -> Response {
     if is_plain {
-        return relay::handle(worker, surface, request).await;
+        let peer = Peer::of(&request);
+        return relay::handle(worker, surface, request, peer).await;
     }
     let path = request.uri().path();
     refuse(&worker, path, &Refusal::unknown_route(path))
@@ -223,10 +232,11 @@ const MAX_PATH_BYTES: usize = 300;
 async fn count_tokens(
     Shared(worker): Shared<Worker>,
     uri: Uri,
+    peer: Peer,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if !is_authenticated(&worker, &headers) {
+    if !is_authenticated(&worker, &headers, peer) {
         return refuse(&worker, uri.path(), &Refusal::unauthenticated());
     }
     match relay::count_tokens(&worker, &headers, body).await {
@@ -241,9 +251,10 @@ async fn count_tokens(
 async fn anthropic_models(
     Shared(worker): Shared<Worker>,
     uri: Uri,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    if !is_authenticated(&worker, &headers) {
+    if !is_authenticated(&worker, &headers, peer) {
         return refuse(&worker, uri.path(), &Refusal::unauthenticated());
     }
     let body = worker.state.models.all_for_anthropic();
@@ -286,8 +297,13 @@ async fn metrics(Shared(worker): Shared<Worker>) -> Response {
     }
 }
 
-async fn models(Shared(worker): Shared<Worker>, uri: Uri, headers: HeaderMap) -> Response {
-    if !is_authenticated(&worker, &headers) {
+async fn models(
+    Shared(worker): Shared<Worker>,
+    uri: Uri,
+    peer: Peer,
+    headers: HeaderMap,
+) -> Response {
+    if !is_authenticated(&worker, &headers, peer) {
         return refuse(&worker, uri.path(), &Refusal::unauthenticated());
     }
     let body = worker.state.models.all();
@@ -298,9 +314,10 @@ async fn model(
     Shared(worker): Shared<Worker>,
     Path(id): Path<String>,
     uri: Uri,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    if !is_authenticated(&worker, &headers) {
+    if !is_authenticated(&worker, &headers, peer) {
         return refuse(&worker, uri.path(), &Refusal::unauthenticated());
     }
     match worker.state.models.one(&id) {
@@ -309,8 +326,9 @@ async fn model(
     }
 }
 
-fn is_authenticated(worker: &Worker, headers: &HeaderMap) -> bool {
-    relay::presented_key(headers).is_some_and(|key| worker.state.keys.authenticate(key).is_some())
+fn is_authenticated(worker: &Worker, headers: &HeaderMap, peer: Peer) -> bool {
+    let key = relay::presented_key(headers);
+    key.is_some_and(|key| worker.state.authenticate(key, peer).is_some())
 }
 
 fn wrong_method(

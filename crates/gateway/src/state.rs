@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::account::Account;
+use crate::accounting::Accounting;
 use crate::admin::AdminToken;
 use crate::clock::Clock;
 use crate::config::{Limits, Repairs, Timeouts};
-use crate::keys::KeyStore;
+use crate::keys::{KeyStore, Owner, Peer};
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 use crate::pacing::Pacing;
@@ -22,6 +23,8 @@ pub(crate) struct State {
     pub(crate) repairs: Repairs,
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Keys, budgets, prices and the ledger; `None` where the gateway keeps nothing.
+    pub(crate) accounting: Option<Arc<Accounting>>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) metrics: Metrics,
@@ -33,6 +36,18 @@ pub(crate) struct State {
     pub(crate) is_leaving: AtomicBool,
     /// What opens the admin endpoints; `None` keeps them closed.
     pub(crate) admin: Option<AdminToken>,
+}
+
+impl State {
+    /// Who is behind a key that was presented.
+    pub(crate) fn authenticate(&self, presented: &[u8], peer: Peer) -> Option<Owner> {
+        match &self.accounting {
+            Some(accounting) => accounting
+                .authenticate(presented, peer.address())
+                .map(Owner::of_caller),
+            None => self.keys.authenticate(presented).map(Owner::of_key),
+        }
+    }
 }
 
 impl fmt::Debug for State {

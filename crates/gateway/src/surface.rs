@@ -24,8 +24,8 @@ pub(crate) enum Surface {
     NativeMultimodal,
     /// An OpenAI response.
     Responses,
-    /// OpenAI embeddings, of which many can be asked for at once.
-    Embeddings,
+    /// Embeddings of texts, OpenAI's or the native ones; many can be asked for at once.
+    Embeddings(Dialect),
     /// A call that is passed on as it is.
     Other {
         /// The root that it is under.
@@ -44,6 +44,9 @@ pub(crate) const STORED: &str = "stored-responses";
 pub(crate) const NATIVE_TEXT: &str = "/services/aigc/text-generation/generation";
 pub(crate) const NATIVE_MULTIMODAL: &str = "/services/aigc/multimodal-generation/generation";
 
+/// Native embeddings of texts, below the root.
+pub(crate) const NATIVE_EMBEDDINGS: &str = "/services/embeddings/text-embedding/text-embedding";
+
 impl Surface {
     /// A call that is passed on as it is.
     pub(crate) fn other(root: Root, path: impl Into<Box<str>>) -> Self {
@@ -57,14 +60,30 @@ impl Surface {
     /// The dialect in which its caller reads errors and names the model.
     pub(crate) fn dialect(&self) -> Dialect {
         match self {
-            Self::Chat(dialect) => *dialect,
+            Self::Chat(dialect) | Self::Embeddings(dialect) => *dialect,
             Self::NativeMultimodal => Dialect::Native,
-            Self::Responses | Self::Embeddings => Dialect::OpenAi,
+            Self::Responses => Dialect::OpenAi,
             Self::Other { root, .. } => match root {
                 Root::OpenAi => Dialect::OpenAi,
                 Root::Anthropic => Dialect::Anthropic,
                 // The flat rerank call answers errors in the native shape (compat.md §3.4).
                 Root::Native | Root::Rerank => Dialect::Native,
+            },
+        }
+    }
+
+    /// What keys can be allowed, and the ledger calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Chat(_) | Self::NativeMultimodal => "chat",
+            Self::Responses => "responses",
+            Self::Embeddings(_) => "embeddings",
+            Self::Other { root, path, model } => match (root, &**path) {
+                (Root::Rerank, _) => "rerank",
+                (Root::OpenAi, "/completions") => "completions",
+                _ if model.as_deref() == Some(STORED) => "stored",
+                _ if path.starts_with("/apps/") => "applications",
+                _ => "services",
             },
         }
     }
@@ -84,6 +103,7 @@ impl Surface {
             self,
             Self::Chat(Dialect::Native)
                 | Self::NativeMultimodal
+                | Self::Embeddings(Dialect::Native)
                 | Self::Other {
                     root: Root::Native,
                     ..
@@ -97,7 +117,8 @@ impl Surface {
             Self::Chat(dialect) => place_of_chat(*dialect),
             Self::NativeMultimodal => (Root::Native, NATIVE_MULTIMODAL),
             Self::Responses => (Root::OpenAi, "/responses"),
-            Self::Embeddings => (Root::OpenAi, "/embeddings"),
+            Self::Embeddings(Dialect::Native) => (Root::Native, NATIVE_EMBEDDINGS),
+            Self::Embeddings(_) => (Root::OpenAi, "/embeddings"),
             Self::Other { root, path, .. } => (*root, path),
         }
     }

@@ -596,35 +596,6 @@ async fn a_path_that_a_caller_chooses_leads_nowhere_else() {
 }
 
 #[tokio::test]
-async fn more_texts_than_a_model_embeds_at_once_come_back_in_one_answer() {
-    let pair = Pair::new().await;
-    let texts: Vec<String> = (0..23)
-        .map(|number| format!("第{number}段, text"))
-        .collect();
-    let body = json!({ "model": "text-embedding-v4", "input": texts, "dimensions": 64 });
-    let (status, _, all) =
-        read_json(pair.send(post("/v1/embeddings", body.to_string())).await).await;
-    assert_eq!(status, 200, "{all}");
-    let data = all["data"].as_array().unwrap();
-    assert_eq!(pair.simulator.journal().len(), 3);
-    for (place, text) in texts.iter().enumerate() {
-        assert_eq!(data[place]["index"], place);
-        let body = json!({ "model": "text-embedding-v4", "input": text, "dimensions": 64 });
-        let (_, _, one) =
-            read_json(pair.send(post("/v1/embeddings", body.to_string())).await).await;
-        assert_eq!(one["data"][0]["embedding"], data[place]["embedding"]);
-    }
-    assert!(all["usage"]["total_tokens"].as_u64().unwrap() > 23);
-    let wrong = json!({ "model": "text-embedding-v4", "input": texts, "dimensions": 63 });
-    let (status, _, error) =
-        read_json(pair.send(post("/v1/embeddings", wrong.to_string())).await).await;
-    assert_eq!(
-        (status.as_u16(), error["error"]["message"].is_string()),
-        (400, true)
-    );
-}
-
-#[tokio::test]
 async fn responses_conversations_completions_and_applications_are_passed_on() {
     let pair = Pair::new().await;
     let body = json!({ "model": "qwen-plus", "input": "你好" });

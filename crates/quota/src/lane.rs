@@ -14,7 +14,7 @@ mod ramp;
 mod running;
 mod share;
 mod snapshot;
-mod window;
+pub(crate) mod window;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -20,6 +20,7 @@ mod limiter;
 mod pacer;
 pub mod share;
 mod time;
+mod window;
 
 pub use budget::{BudgetExhausted, RetryBudget, RetryBudgetLimits, RetryCost};
 pub use class::Class;
@@ -32,3 +33,4 @@ pub use lane::{
 pub use limit::{Layer, Limit, LimitError, Measure, Source};
 pub use limiter::{NotUntil, RequestLimiter, RequestLimits, Slot};
 pub use pacer::{Lane, Pacer, Permit, Wait};
+pub use window::SlidingWindow;

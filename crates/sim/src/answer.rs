@@ -1,13 +1,17 @@
 //! What the simulated model says: a function of the request and the seed.
 
+pub(crate) mod builtin;
 mod schema;
+pub(crate) mod special;
 mod text;
 mod tools;
 
 use serde_json::{Value, json};
 
-use crate::call::{Call, media_kinds, message_text};
+use crate::cache::CacheUse;
+use crate::call::{Call, message_text};
 use crate::config::ScriptedCall;
+use crate::media::{self, MediaTokens, Part};
 use crate::tokens::{self, Tokens};
 
 /// The largest number of answer tokens that a request can ask for by header.
@@ -38,8 +42,18 @@ impl Script {
 pub(crate) struct Answer {
     pub(crate) choices: Vec<ChoiceAnswer>,
     pub(crate) input_tokens: u64,
+    /// The part of them that pictures, videos and sounds cost.
+    pub(crate) media: MediaTokens,
+    /// What of the input was in the context cache before, or is now.
+    pub(crate) cache: CacheUse,
     pub(crate) searched: bool,
     pub(crate) search_info: Option<Value>,
+    /// What the code interpreter did.
+    pub(crate) tool_info: Option<Value>,
+    /// What a recording is like.
+    pub(crate) annotations: Option<Value>,
+    /// What was found on a page, beside its text.
+    pub(crate) page_result: Option<Value>,
 }
 
 /// One of the answers.
@@ -47,8 +61,12 @@ pub(crate) struct Answer {
 pub(crate) struct ChoiceAnswer {
     pub(crate) reasoning: Tokens,
     pub(crate) text: Tokens,
+    /// Tokens of sound, after the text.
+    pub(crate) sound: usize,
     pub(crate) calls: Vec<CallAnswer>,
     pub(crate) finish_reason: &'static str,
+    /// The stop text that ended it.
+    pub(crate) stopped_by: Option<String>,
 }
 
 /// A tool call.
@@ -66,7 +84,7 @@ impl ChoiceAnswer {
 
     pub(crate) fn output_tokens(&self) -> u64 {
         let calls: usize = self.calls.iter().map(|call| call.arguments.len() + 1).sum();
-        (self.reasoning.len() + self.text.len() + calls) as u64
+        (self.reasoning.len() + self.text.len() + self.sound + calls) as u64
     }
 
     /// Keeps `most` tokens of text and calls; whether something had to go.
@@ -85,8 +103,28 @@ impl ChoiceAnswer {
 }
 
 impl Answer {
+    /// Keeps so many tokens of each choice, as if no more had been made in time.
+    pub(crate) fn keep(&mut self, tokens: f64) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a conversion saturates, and no number is none"
+        )]
+        let most = tokens as usize;
+        for choice in &mut self.choices {
+            choice.reasoning.truncate(most);
+            choice.shorten(most - choice.reasoning.len());
+            choice.sound = 0;
+        }
+    }
+
     pub(crate) fn output_tokens(&self) -> u64 {
         self.choices.iter().map(ChoiceAnswer::output_tokens).sum()
+    }
+
+    pub(crate) fn sound_tokens(&self) -> u64 {
+        let sound: usize = self.choices.iter().map(|choice| choice.sound).sum();
+        sound as u64
     }
 
     pub(crate) fn reasoning_tokens(&self) -> u64 {
@@ -99,6 +137,16 @@ impl Answer {
 
 /// Tokens of the whole conversation, with what each message costs by itself.
 pub(crate) fn input_tokens(call: &Call) -> u64 {
+    let media = media::tokens_of(call).sum();
+    if call.transcribes() {
+        // A recording costs its seconds, and its context the words.
+        let context = call
+            .messages
+            .iter()
+            .map(|m| tokens::count(&message_text(m)));
+        return media + context.sum::<u64>();
+    }
+    let asked = tokens::count(special::default_prompt(call));
     let messages: u64 = call
         .messages
         .iter()
@@ -109,8 +157,7 @@ pub(crate) fn input_tokens(call: &Call) -> u64 {
                     .map(|call| tokens::count(&call.to_string()))
                     .sum()
             });
-            let media = media_kinds(message).len() as u64 * 256;
-            4 + tokens::count(&message_text(message)) + calls + media
+            4 + tokens::count(&message_text(message)) + calls
         })
         .sum();
     let tools: u64 = call
@@ -118,7 +165,17 @@ pub(crate) fn input_tokens(call: &Call) -> u64 {
         .iter()
         .map(|tool| tokens::count(&tool.to_string()))
         .sum();
-    messages + tools + 3
+    let interpreted = if interprets(call) { INTERPRETED } else { 0 };
+    messages + tools + 3 + asked + media + interpreted
+}
+
+/// The code that the interpreter runs, and what its result adds to the input, in tokens.
+const CODE: &str = "print(123**21)";
+pub(crate) const INTERPRETED: u64 = 450;
+
+/// Whether code is run: when thinking only (http-native.md §4.2).
+fn interprets(call: &Call) -> bool {
+    call.thinks() && call.flag("enable_code_interpreter") == Some(true)
 }
 
 /// Answers a request.
@@ -138,8 +195,14 @@ pub(crate) fn answer(call: &Call, seed: u64, script: &Script) -> Answer {
     Answer {
         choices,
         input_tokens: input_tokens(call),
+        media: media::tokens_of(call),
+        cache: CacheUse::default(),
         searched,
         search_info: (searched && wants_source).then(|| search_info(call)),
+        tool_info: interprets(call)
+            .then(|| json!([{ "type": "code_interpreter", "code_interpreter": { "code": CODE } }])),
+        annotations: special::annotations(call),
+        page_result: special::page_result(call),
     }
 }
 
@@ -155,6 +218,9 @@ fn rng(call: &Call, seed: u64, index: u64) -> fastrand::Rng {
     for message in &call.messages {
         add(message["role"].as_str().unwrap_or_default().as_bytes());
         add(message_text(message).as_bytes());
+        for url in Part::all_of(message).flat_map(|part| part.urls().collect::<Vec<_>>()) {
+            add(url.as_bytes());
+        }
     }
     fastrand::Rng::with_seed(hash)
 }
@@ -193,9 +259,9 @@ fn choice(call: &Call, rng: &mut fastrand::Rng, script: &Script) -> ChoiceAnswer
             Some(reasoning) => Tokens::split(reasoning.as_str()),
             None => Tokens::split(text::reasoning(&call.prompt(), rng)),
         };
-        answer
-            .reasoning
-            .truncate(limit("thinking_budget").unwrap_or(usize::MAX));
+        let budget = call.thinking_budget().unwrap_or(u64::MAX);
+        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+        answer.reasoning.truncate(budget);
         if answer.reasoning.len() >= most_of_all {
             answer.reasoning.truncate(most_of_all);
             answer.finish_reason = "length";
@@ -211,12 +277,12 @@ fn choice(call: &Call, rng: &mut fastrand::Rng, script: &Script) -> ChoiceAnswer
         answer.text = match script {
             Script {
                 text: Some(text), ..
-            } => Tokens::split(cut_at_stop(call, text)),
+            } => Tokens::split(cut_at_stop(call, text, &mut answer.stopped_by)),
             Script {
                 tokens: Some(count),
                 ..
             } => text::exactly((*count).min(MAX_SCRIPTED_TOKENS)),
-            _ => Tokens::split(cut_at_stop(call, &said(call, rng))),
+            _ => Tokens::split(cut_at_stop(call, &said(call, rng), &mut answer.stopped_by)),
         };
     } else if call.forced_tool().is_none() {
         // A forced call ends with `stop` (http-native.md §5.5).
@@ -228,6 +294,7 @@ fn choice(call: &Call, rng: &mut fastrand::Rng, script: &Script) -> ChoiceAnswer
     if answer.shorten(most) {
         answer.finish_reason = "length";
     }
+    answer.sound = special::sound_tokens(call, answer.text.len());
     answer
 }
 
@@ -246,17 +313,24 @@ fn said(call: &Call, rng: &mut fastrand::Rng) -> String {
     if call.last()["partial"] == true {
         return text::continuation(&message_text(call.last()), rng);
     }
+    if call.transcribes() {
+        return special::transcript(call);
+    }
+    if call.reads_pages() {
+        return special::page(call);
+    }
     if call.translates() {
         let options = call.parameters.get("translation_options");
         return text::translation(&call.prompt(), options.unwrap_or(&Value::Null));
     }
-    let media: Vec<&str> = call.messages.iter().flat_map(media_kinds).collect();
+    let parts = call.messages.iter().flat_map(Part::all_of);
+    let media: Vec<&str> = parts.map(|part| part.kind.name()).collect();
     let seen = text::seen(&media, &call.prompt());
     format!("{seen}{}", text::answer(&call.prompt(), rng))
 }
 
 /// The text up to the first stop text.
-fn cut_at_stop<'a>(call: &Call, said: &'a str) -> &'a str {
+fn cut_at_stop<'a>(call: &Call, said: &'a str, by: &mut Option<String>) -> &'a str {
     let stops: Vec<&str> = match call.parameters.get("stop") {
         Some(Value::String(stop)) => vec![stop],
         Some(Value::Array(stops)) => stops.iter().filter_map(Value::as_str).collect(),
@@ -265,9 +339,10 @@ fn cut_at_stop<'a>(call: &Call, said: &'a str) -> &'a str {
     let end = stops
         .iter()
         .filter(|stop| !stop.is_empty())
-        .filter_map(|stop| said.find(*stop))
+        .filter_map(|stop| Some((said.find(*stop)?, *stop)))
         .min();
-    &said[..end.unwrap_or(said.len())]
+    *by = end.map(|(_, stop)| stop.to_owned());
+    &said[..end.map_or(said.len(), |(at, _)| at)]
 }
 
 fn search_info(call: &Call) -> Value {

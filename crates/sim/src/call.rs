@@ -28,19 +28,54 @@ pub(crate) enum Wrap {
     /// A text completion.
     Completion,
     /// An application's answer.
-    Application {
-        session_id: String,
-        /// Documents were asked for.
-        has_sources: bool,
-    },
-    /// A response, with what is kept of it.
-    Response {
-        input: Vec<Value>,
-        /// All turns but the instructions.
-        turns: Vec<Value>,
-        conversation: Option<String>,
-        store: bool,
-    },
+    Application(Box<ApplicationAsk>),
+    /// A response.
+    Response(Box<ResponseAsk>),
+}
+
+/// What is asked of an application.
+#[derive(Clone, Debug)]
+pub(crate) struct ApplicationAsk {
+    pub(crate) session_id: String,
+    /// Documents were asked for.
+    pub(crate) has_sources: bool,
+    /// What was done before the answer is told, too.
+    pub(crate) has_thoughts: bool,
+    /// Frames have what is new only.
+    pub(crate) incremental: bool,
+    /// How a workflow streams; `None` for an agent.
+    pub(crate) flow: Option<FlowMode>,
+}
+
+/// How the nodes of a workflow are told in a stream (apps-files-misc.md §1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlowMode {
+    FullThoughts,
+    MessageFormat,
+    MessageFormatPlus,
+}
+
+/// What is asked of a response, and what is kept of it.
+#[derive(Clone, Debug)]
+pub(crate) struct ResponseAsk {
+    /// Items with ids.
+    pub(crate) input: Vec<Value>,
+    /// All turns but the instructions.
+    pub(crate) turns: Vec<Value>,
+    pub(crate) conversation: Option<String>,
+    pub(crate) store: bool,
+    /// Everything so far is kept in the context cache (compat.md §2.9).
+    pub(crate) session_cache: bool,
+    /// As they were given.
+    pub(crate) tools: Vec<Value>,
+    pub(crate) tool_choice: Value,
+}
+
+impl ResponseAsk {
+    /// Whether the service's own tools may be used.
+    pub(crate) fn uses_tools(&self) -> bool {
+        self.tool_choice != "none"
+    }
 }
 
 impl Call {
@@ -65,10 +100,35 @@ impl Call {
         match self.model.thinking {
             Thinking::Only => true,
             Thinking::None => false,
-            _ => self
-                .flag("enable_thinking")
-                .unwrap_or(self.model.thinks_by_default()),
+            _ => match (self.flag("enable_thinking"), self.effort()) {
+                (Some(asked), _) => asked,
+                (None, Some(effort)) => effort != "none",
+                (None, None) => self.model.thinks_by_default(),
+            },
         }
+    }
+
+    /// How much is to be thought, where the model is known to mind it (compat.md §2.5).
+    fn effort(&self) -> Option<&str> {
+        let minds = ["qwen3.8", "deepseek-v4", "glm"];
+        let effort = self.text("reasoning_effort")?;
+        minds
+            .iter()
+            .any(|prefix| self.model_id.starts_with(prefix))
+            .then_some(effort)
+    }
+
+    /// The most thinking that it allows: as it says, or as much as its effort means
+    /// (compat.md §2.5).
+    pub(crate) fn thinking_budget(&self) -> Option<u64> {
+        self.count("thinking_budget").or_else(|| {
+            let is_graded = self.model_id.starts_with("qwen3.8");
+            match self.effort().filter(|_| is_graded)? {
+                "low" | "minimal" => Some(4_096),
+                "medium" => Some(16_384),
+                _ => Some(262_144),
+            }
+        })
     }
 
     /// The most output tokens that it allows.
@@ -162,28 +222,6 @@ pub(crate) fn message_text(message: &Value) -> String {
             .collect(),
         _ => String::new(),
     }
-}
-
-/// What a message carries beside text: `image`, `video`, `audio`.
-pub(crate) fn media_kinds(message: &Value) -> Vec<&'static str> {
-    let Some(parts) = message["content"].as_array() else {
-        return Vec::new();
-    };
-    let has = |part: &Value, names: &[&str]| names.iter().any(|name| part.get(*name).is_some());
-    parts
-        .iter()
-        .filter_map(|part| {
-            if has(part, &["image", "image_url"]) {
-                Some("image")
-            } else if has(part, &["video", "video_url"]) {
-                Some("video")
-            } else if has(part, &["audio", "input_audio"]) {
-                Some("audio")
-            } else {
-                None
-            }
-        })
-        .collect()
 }
 
 /// The model of that id; configured extra ones behave like `qwen-plus`.

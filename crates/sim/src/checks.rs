@@ -1,7 +1,9 @@
 //! What the service checks before it answers, with its own words (http-native.md §9, compat.md §2).
 
+mod media;
 mod messages;
 mod parameters;
+mod translation;
 
 use bailian_wire::Dialect;
 use serde_json::{Map, Value};
@@ -14,6 +16,10 @@ use crate::rejection::Rejection;
 type Checked = Result<(), Rejection>;
 
 /// A request body, read but not believed.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is said by a header or a path of its own"
+)]
 pub(crate) struct Received {
     pub(crate) dialect: Dialect,
     pub(crate) multimodal: bool,
@@ -21,6 +27,8 @@ pub(crate) struct Received {
     pub(crate) stream_header: bool,
     /// Asynchronous calls are asked for by header; chat has none.
     pub(crate) asynchronous: bool,
+    /// Temporary uploads are resolved when a header says so.
+    pub(crate) resolves_oss: bool,
     pub(crate) body: Value,
     /// The form of the answer.
     pub(crate) wrap: Wrap,
@@ -32,7 +40,8 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, Rejection> {
         Ok(value @ Value::Object(_)) => Ok(value),
         _ => Err(Rejection::parameter(
             "Required body invalid, please check the request body format.",
-        )),
+        )
+        .bare()),
     }
 }
 
@@ -52,6 +61,7 @@ pub(crate) fn check(
         multimodal,
         stream_header,
         asynchronous,
+        resolves_oss,
         body,
         wrap,
     } = received;
@@ -103,6 +113,8 @@ pub(crate) fn check(
     };
     check_path(&call)?;
     messages::check(&call)?;
+    media::check(&call, resolves_oss)?;
+    translation::check(&call)?;
     parameters::check(&call)?;
     if caller.state == KeyState::Limited {
         return Err(Rejection::documented("Throttling.RateQuota"));

@@ -1,11 +1,14 @@
 //! What a simulator can be told: by file, by `PUT /__sim/config`, in code.
 
+mod quirks;
+
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+pub use self::quirks::{Quirks, UnusedDelta, UsageDetails};
 use crate::faults::FaultRule;
 pub use crate::limits::{LimitRule, OtherProgram, QuotaApi, Rate, WindowKind};
 
@@ -40,10 +43,13 @@ pub struct SimConfig {
     pub answers: Vec<AnswerRule>,
     /// How compatible streams write the pieces of a tool call.
     pub call_fragments: CallFragments,
-    /// Frames errors of OpenAI-compatible streams as an event, as was reported of the service.
+    /// Frames errors of requests for a stream as an event, as was reported of the service: those of
+    /// the OpenAI-compatible surface, and native ones that are found before the stream is opened.
     pub sse_framed_errors: bool,
     /// Sent as `Retry-After` with every 429, in seconds. The service is not known to send any.
     pub retry_after: Option<u64>,
+    /// Forms of the service that are not certain or not the same everywhere.
+    pub quirks: Quirks,
 }
 
 impl Default for SimConfig {
@@ -64,6 +70,7 @@ impl Default for SimConfig {
             call_fragments: CallFragments::default(),
             sse_framed_errors: false,
             retry_after: None,
+            quirks: Quirks::default(),
         }
     }
 }
@@ -320,6 +327,7 @@ mod tests {
         let config = SimConfig::from_toml(example.split("```").next().unwrap()).unwrap();
         assert_eq!(config.speed, Speed::like_a_model());
         assert_eq!((config.faults.len(), config.answers.len()), (1, 2));
+        assert_eq!(config.quirks, Quirks::default());
     }
 
     #[test]

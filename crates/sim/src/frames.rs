@@ -1,10 +1,14 @@
 //! Answers in the form of each surface: whole, or as the frames of a stream.
 
 mod anthropic;
+mod application;
 mod compat;
+mod completion;
 mod native;
+mod response;
+mod sound;
 mod steps;
-mod wrapped;
+mod usage;
 
 use std::ops::Range;
 
@@ -12,11 +16,11 @@ use bailian_wire::Dialect;
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
-use self::steps::Steps;
-pub(crate) use self::wrapped::response_object;
+pub(crate) use self::response::{error_event, item_id, response_object};
+use self::steps::{Extras, Steps};
 use crate::answer::Answer;
 use crate::call::{Call, Wrap};
-use crate::config::CallFragments;
+use crate::config::SimConfig;
 use crate::rejection::Rejection;
 use crate::tokens::Tokens;
 
@@ -37,14 +41,23 @@ pub(crate) struct Identity {
 }
 
 /// The answer as one JSON object.
-pub(crate) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
-    if let Some(body) = wrapped::whole(call, answer, identity) {
-        return body;
-    }
-    match call.dialect {
-        Dialect::Native => native::whole(call, answer, identity),
-        Dialect::Anthropic => anthropic::whole(call, answer, identity),
-        Dialect::OpenAi => compat::whole(call, answer, identity),
+pub(crate) fn whole(
+    call: &Call,
+    answer: &Answer,
+    identity: &Identity,
+    config: &SimConfig,
+) -> Bytes {
+    match (&call.wrap, call.dialect) {
+        (Wrap::Completion, _) => completion::whole(call, answer, identity),
+        (Wrap::Application(ask), _) => application::whole(call, ask, answer, identity),
+        (Wrap::Response(ask), _) => {
+            Bytes::from(response_object(call, ask, answer, identity).to_string())
+        }
+        (Wrap::Chat, Dialect::Native) => native::whole(call, answer, identity),
+        (Wrap::Chat, Dialect::Anthropic) => {
+            anthropic::whole(call, answer, identity, &config.quirks)
+        }
+        (Wrap::Chat, Dialect::OpenAi) => compat::whole(call, answer, identity, &config.quirks),
     }
 }
 
@@ -60,48 +73,73 @@ pub(crate) struct FrameStream {
 
 #[derive(Debug)]
 enum Form {
-    Native(native::Form),
+    Native(Box<native::Form>),
     Compat(compat::Form),
     Anthropic(anthropic::Form),
-    Wrapped(Box<wrapped::Form>),
+    Completion(completion::Form),
+    Application(application::Form),
+    Response(Box<response::Form>),
+}
+
+impl Form {
+    fn new(call: &Call, answer: &Answer, identity: &Identity, config: &SimConfig) -> Self {
+        let quirks = &config.quirks;
+        match (&call.wrap, call.dialect) {
+            (Wrap::Completion, _) => Self::Completion(completion::Form::new(call, identity)),
+            (Wrap::Application(ask), _) => {
+                Self::Application(application::Form::new(call, ask, answer, identity))
+            }
+            (Wrap::Response(ask), _) => {
+                let form = response::Form::new(call, ask, answer, identity, quirks);
+                Self::Response(Box::new(form))
+            }
+            (Wrap::Chat, Dialect::Native) => {
+                Self::Native(Box::new(native::Form::new(call, answer, identity)))
+            }
+            (Wrap::Chat, Dialect::Anthropic) => {
+                Self::Anthropic(anthropic::Form::new(call, identity, quirks))
+            }
+            (Wrap::Chat, Dialect::OpenAi) => {
+                Self::Compat(compat::Form::new(call, identity, config))
+            }
+        }
+    }
+
+    fn extras(&self) -> Extras {
+        match self {
+            Self::Native(form) => form.extras(),
+            Self::Compat(form) => form.extras(),
+            Self::Anthropic(form) => form.extras(),
+            Self::Completion(form) => form.extras(),
+            Self::Application(form) => form.extras(),
+            Self::Response(form) => form.extras(),
+        }
+    }
 }
 
 impl FrameStream {
-    /// `chunk_tokens` tokens stand in each frame; `fragments` is for the compatible surface.
+    /// `chunk_tokens` tokens stand in each frame.
     pub(crate) fn new(
         call: &Call,
         answer: Answer,
         identity: &Identity,
         chunk_tokens: usize,
-        fragments: CallFragments,
+        config: &SimConfig,
     ) -> Self {
-        let (form, extras) = match call.dialect {
-            _ if !matches!(call.wrap, Wrap::Chat) => {
-                let form = wrapped::Form::new(call, identity);
-                let extras = form.extras();
-                (Form::Wrapped(Box::new(form)), extras)
-            }
-            Dialect::Native => {
-                let form = native::Form::new(call, &answer, identity);
-                let extras = form.extras();
-                (Form::Native(form), extras)
-            }
-            Dialect::Anthropic => {
-                let form = anthropic::Form::new(call, identity);
-                let extras = form.extras();
-                (Form::Anthropic(form), extras)
-            }
-            Dialect::OpenAi => {
-                let form = compat::Form::new(call, identity, fragments);
-                let extras = form.extras();
-                (Form::Compat(form), extras)
-            }
-        };
+        let form = Form::new(call, &answer, identity, config);
         Self {
             answer,
-            steps: Steps::new(chunk_tokens, extras),
+            steps: Steps::new(chunk_tokens, form.extras()),
             form,
             out: BytesMut::new(),
+        }
+    }
+
+    /// The number of the next event of a response; `None` for what is no response.
+    pub(crate) fn next_event(&self) -> Option<u64> {
+        match &self.form {
+            Form::Response(form) => Some(form.next_number()),
+            _ => None,
         }
     }
 }
@@ -110,17 +148,27 @@ impl Iterator for FrameStream {
     type Item = StreamFrame;
 
     fn next(&mut self) -> Option<StreamFrame> {
-        let (choice, step) = self.steps.next(&self.answer)?;
-        match &mut self.form {
-            Form::Native(form) => form.write(&mut self.out, &self.answer, choice, &step),
-            Form::Compat(form) => form.write(&mut self.out, &self.answer, choice, &step),
-            Form::Anthropic(form) => form.write(&mut self.out, &self.answer, choice, &step),
-            Form::Wrapped(form) => form.write(&mut self.out, &self.answer, choice, &step),
+        // Some steps of some forms say nothing; they are no frame.
+        let mut tokens = 0;
+        loop {
+            let (choice, step) = self.steps.next(&self.answer)?;
+            let (out, answer) = (&mut self.out, &self.answer);
+            match &mut self.form {
+                Form::Native(form) => form.write(out, answer, choice, &step),
+                Form::Compat(form) => form.write(out, answer, choice, &step),
+                Form::Anthropic(form) => form.write(out, answer, choice, &step),
+                Form::Completion(form) => form.write(out, answer, choice, &step),
+                Form::Application(form) => form.write(out, answer, choice, &step),
+                Form::Response(form) => form.write(out, answer, choice, &step),
+            }
+            tokens += step.tokens();
+            if !self.out.is_empty() {
+                return Some(StreamFrame {
+                    bytes: self.out.split().freeze(),
+                    tokens,
+                });
+            }
         }
-        Some(StreamFrame {
-            bytes: self.out.split().freeze(),
-            tokens: step.tokens(),
-        })
     }
 }
 

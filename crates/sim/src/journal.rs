@@ -56,8 +56,12 @@ pub struct JournalEntry {
     pub status: u16,
     /// The error's native code.
     pub code: Option<String>,
-    /// Input tokens.
+    /// Input tokens, what was cached among them.
     pub input_tokens: u64,
+    /// Input tokens that were in the context cache.
+    pub cached_tokens: u64,
+    /// Input tokens that an explicit marker put there.
+    pub cache_creation_tokens: u64,
     /// Output tokens that were sent, or would have been in a plain answer.
     pub output_tokens: u64,
     /// Frames that were sent.
@@ -153,6 +157,8 @@ impl Journal {
             status: 200,
             code: None,
             input_tokens: 0,
+            cached_tokens: 0,
+            cache_creation_tokens: 0,
             output_tokens: 0,
             frames: 0,
             bytes_sent: 0,

@@ -1,9 +1,10 @@
 //! The simulator: a faithful, deterministic, offline DashScope.
 //!
-//! It answers native and OpenAI-compatible chat with the framing, the checks and the error texts of
-//! the service. Answers depend on the request and a seed only. How fast it answers and what goes
-//! wrong is set by configuration, by request header or by `PUT /__sim/config`. What it served
-//! stands in a journal, as the truth for tests.
+//! It answers every surface that the gateway serves (native, OpenAI-compatible, Anthropic's) with
+//! the framing, the checks, the error texts and the oddities of the service. What is said depends
+//! on the request and a seed only; the context cache makes usage depend on what was sent before.
+//! How fast it answers and what goes wrong is set by configuration, by request header or by
+//! `PUT /__sim/config`. What it served stands in a journal, as the truth for tests.
 //!
 //! ```
 //! # tokio::runtime::Runtime::new()?.block_on(async {
@@ -33,7 +34,9 @@
 //! | `x-sim-fault` | faults, as [`faults::Fault`] writes them: `cut-after-bytes=100, delay-ms=50` |
 
 mod answer;
+mod base64;
 mod body;
+mod cache;
 mod call;
 mod checks;
 pub mod config;
@@ -42,6 +45,7 @@ mod frames;
 pub mod journal;
 mod keys;
 mod limits;
+mod media;
 mod rejection;
 mod routes;
 mod schedule;

@@ -2,6 +2,7 @@
 
 use bailian_wire::Dialect;
 use bailian_wire::error::{ErrorTable, ErrorView, encode_error};
+use serde_json::json;
 
 use crate::faults::Fault;
 
@@ -28,6 +29,19 @@ pub(crate) struct Rejection {
     /// Where the compatible surface has a code that the catalogue has under another name.
     compat_code: Option<&'static str>,
     pub(crate) param: Option<&'static str>,
+    compat_form: CompatForm,
+}
+
+/// Which members an error of the compatible surface has (compat.md §7.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum CompatForm {
+    /// All of them.
+    #[default]
+    Full,
+    /// Message and type: what the entrance says before a model is asked.
+    Bare,
+    /// Message and the native code as the type: of stored responses.
+    TypedByCode,
 }
 
 impl Rejection {
@@ -39,6 +53,7 @@ impl Rejection {
             compat_message: None,
             compat_code: None,
             param: None,
+            compat_form: CompatForm::default(),
         }
     }
 
@@ -115,20 +130,43 @@ impl Rejection {
         self
     }
 
+    /// Only message and type on the compatible surface.
+    pub(crate) fn bare(mut self) -> Self {
+        self.compat_form = CompatForm::Bare;
+        self
+    }
+
+    /// The native code as the type, and no code, on the compatible surface.
+    pub(crate) fn typed_by_code(mut self) -> Self {
+        self.compat_form = CompatForm::TypedByCode;
+        self
+    }
+
     pub(crate) fn compat_code(mut self, code: &'static str) -> Self {
         self.compat_code = Some(code);
         self
     }
 
+    /// Code and message as the compatible surface has them.
+    pub(crate) fn compat_words(&self) -> (&str, &str) {
+        let code = self.compat_code.unwrap_or(&self.code);
+        (code, self.compat_message.as_ref().unwrap_or(&self.message))
+    }
+
     /// The body in the dialect that was called.
     pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> String {
         let (code, message) = match dialect {
-            Dialect::Native => (self.code.as_str(), &self.message),
-            _ => (
-                self.compat_code.unwrap_or(&self.code),
-                self.compat_message.as_ref().unwrap_or(&self.message),
-            ),
+            Dialect::Native => (self.code.as_str(), self.message.as_str()),
+            _ => self.compat_words(),
         };
+        let kind = match (dialect, self.compat_form) {
+            (Dialect::OpenAi, CompatForm::Bare) => Some("invalid_request_error"),
+            (Dialect::OpenAi, CompatForm::TypedByCode) => Some(self.code.as_str()),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            return json!({ "error": { "message": message, "type": kind } }).to_string();
+        }
         let mut view = ErrorView::new(self.status, code, message);
         view.request_id = Some(request_id);
         view.param = self.param;

@@ -1,12 +1,14 @@
 //! The paths of the service, and the simulator's own under `/__sim/`.
 
 mod anthropic;
+mod application;
 mod chat;
 mod control;
 mod data;
 mod exchange;
 mod models;
 mod quotas;
+mod responses;
 mod stored;
 mod wrapped;
 
@@ -75,7 +77,7 @@ pub(crate) fn router(simulator: Simulator) -> Router {
         )
         .route(
             "/api/v1/services/rerank/text-rerank/text-rerank",
-            post(data::rerank),
+            post(data::native_rerank),
         )
         .route("/compatible-api/v1/reranks", post(data::flat_rerank))
         .route("/compatible-mode/v1/models", get(models::compat_list))

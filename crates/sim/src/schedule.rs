@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::config::Speed;
 use crate::faults::Fault;
-use crate::frames::{FrameStream, StreamFrame, error_frame};
+use crate::frames::{FrameStream, StreamFrame, error_event, error_frame};
 use crate::rejection::Rejection;
 
 /// Nothing is due later: clocks can count no further than that with certainty.
@@ -124,6 +124,10 @@ impl Schedule {
         if self.stopped {
             return None;
         }
+        let event = match &self.frames {
+            Frames::Stream(frames) => frames.next_event(),
+            Frames::One(_) => None,
+        };
         let frame = self.next_frame()?;
         self.number += 1;
         let number = self.number;
@@ -139,7 +143,13 @@ impl Schedule {
                 }
                 Fault::ErrorFrame(at) if *at == number => {
                     let rejection = Rejection::of_late_fault(&self.faults);
-                    bytes = error_frame(self.dialect, &rejection, &self.request_id, number as u64);
+                    bytes = match event {
+                        Some(event) => error_event(&rejection, &self.request_id, event),
+                        None => {
+                            let number = number as u64;
+                            error_frame(self.dialect, &rejection, &self.request_id, number)
+                        }
+                    };
                     self.stopped = true;
                     spoil(&mut self.ending, Ending::Spoilt);
                 }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Cache;
 use crate::config::SimConfig;
 use crate::journal::{Journal, JournalEntry};
 use crate::routes::router;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) requests: AtomicU64,
     pub(crate) throttle: Throttle,
     pub(crate) stored: Stored,
+    pub(crate) cache: Cache,
 }
 
 impl Shared {
@@ -63,6 +65,7 @@ impl Simulator {
                 requests: AtomicU64::new(0),
                 throttle: Throttle::new(),
                 stored: Stored::default(),
+                cache: Cache::default(),
             }),
         }
     }
@@ -90,11 +93,12 @@ impl Simulator {
         self.shared.journal.entries()
     }
 
-    /// Forgets what was served, also to fault rules and limits.
+    /// Forgets what was served, also to fault rules, limits and the context cache.
     pub fn reset(&self) {
         self.shared.journal.clear();
         self.shared.matches.lock().clear();
         self.shared.throttle.reset();
+        self.shared.cache.clear();
     }
 
     /// Serves on a free loopback port until the handle is dropped.

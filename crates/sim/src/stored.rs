@@ -3,10 +3,12 @@
 //! Each kind is bounded; the oldest goes first.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde_json::Value;
+
+use crate::frames::item_id;
 
 /// How many of a kind are kept.
 const MOST: usize = 1_000;
@@ -99,4 +101,28 @@ impl Default for Stored {
             sessions: Shelf::living(SESSION_LIFE),
         }
     }
+}
+
+/// Milliseconds, as lists of items have them; the response object has seconds (compat.md §5.4).
+pub(crate) fn now_millis() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Items, each with an id and the time.
+pub(crate) fn with_ids(mut items: Vec<Value>, seed: &str) -> Vec<Value> {
+    let seed = format!("{seed} input");
+    let now = now_millis();
+    for (place, item) in items.iter_mut().enumerate() {
+        if let Some(members) = item.as_object_mut() {
+            members.entry("created_at").or_insert_with(|| now.into());
+            let id = members.entry("id").or_insert(Value::Null);
+            if !id.is_string() {
+                *id = item_id(&seed, place).into();
+            }
+        }
+    }
+    items
 }

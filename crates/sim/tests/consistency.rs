@@ -12,7 +12,7 @@ use bailian_wire::chat::ChatResponse;
 use bailian_wire::stream::{Accumulator, StreamDecoder, StreamSurface};
 use bailian_wire::{native, openai};
 use serde_json::{Value, json};
-use support::{COMPAT, NATIVE, answer, post, simulator, text};
+use support::{COMPAT, MULTIMODAL, NATIVE, answer, post, simulator, text};
 
 const SSE: &str = "x-dashscope-sse: enable";
 
@@ -167,4 +167,43 @@ async fn two_simulators_with_one_seed_answer_alike_and_with_another_seed_not() {
     assert_eq!(answers[0], answers[1], "ids too");
     assert_ne!(answers[0]["id"], answers[2]["id"]);
     assert_ne!(answers[0]["choices"], answers[2]["choices"]);
+}
+
+#[tokio::test]
+async fn a_picture_says_the_same_in_every_dialect_and_another_picture_another_thing() {
+    let simulator = simulator().await;
+    let model = "qwen3-vl-plus";
+    let text = "What is in this picture?";
+    let mut said = Vec::new();
+    for picture in ["data:image/png;base64,AAAA", "data:image/png;base64,BBBB"] {
+        let openai = json!({ "model": model, "messages": [{ "role": "user", "content": [
+            { "type": "image_url", "image_url": { "url": picture } },
+            { "type": "text", "text": text },
+        ] }] });
+        let native = json!({ "model": model, "input": { "messages": [{ "role": "user", "content": [
+            { "image": picture }, { "text": text },
+        ] }] }, "parameters": { "result_format": "message" } });
+        let data = picture.rsplit(',').next().unwrap();
+        let anthropic = json!({ "model": model, "max_tokens": 300, "messages": [{ "role": "user", "content": [
+            { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": data } },
+            { "type": "text", "text": text },
+        ] }] });
+        let mut told = Vec::new();
+        for (path, body, place) in [
+            (COMPAT, openai, "/choices/0/message/content"),
+            (
+                MULTIMODAL,
+                native,
+                "/output/choices/0/message/content/0/text",
+            ),
+            ("/apps/anthropic/v1/messages", anthropic, "/content/0/text"),
+        ] {
+            let (status, answer) = answer(&simulator, post(path, &body, &[])).await;
+            assert_eq!(status, 200, "{answer}");
+            told.push(answer.pointer(place).unwrap().clone());
+        }
+        assert!(told.iter().all(|text| *text == told[0]), "{told:?}");
+        said.push(told[0].clone());
+    }
+    assert_ne!(said[0], said[1]);
 }

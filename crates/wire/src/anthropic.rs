@@ -12,3 +12,13 @@ pub(crate) use self::answer::{
 };
 pub use self::decode::decode_request;
 pub use self::request::{DEFAULT_MAX_TOKENS, encode_request};
+
+use serde_json::Value;
+
+use crate::chat::Usage;
+
+/// The report of usage in an Anthropic message, in the vocabulary of all dialects: input counts what
+/// the cache read and wrote (compat.md §8.8).
+pub fn decode_usage(usage: &Value) -> Option<Usage> {
+    usage_of(Some(usage))
+}

@@ -30,7 +30,7 @@ pub(super) struct PythonClient {
 }
 
 /// The requirement files, one for each environment.
-const PYTHON: [&str; 7] = [
+const PYTHON: [&str; 9] = [
     "dashscope-2.0.2",
     "dashscope-1.24.6",
     "openai-3.54.0",
@@ -38,12 +38,17 @@ const PYTHON: [&str; 7] = [
     "anthropic-2.12.0",
     "anthropic-0.125.0",
     "langchain-openai-1.7.4",
+    "langchain-community-0.4.2",
+    "litellm-1.110.2",
 ];
 
 /// Names and packages of the Node clients, as `conformance/node/package.json` has them.
-pub(super) const NODE: [(&str, &str); 2] = [
+pub(super) const NODE: [(&str, &str); 5] = [
     ("openai-node-7.57.0", "openai"),
     ("openai-node-6.49.0", "openai-6"),
+    ("anthropic-node-1.14.0", "@anthropic-ai/sdk"),
+    ("anthropic-node-0.125.0", "anthropic-0"),
+    ("ai-sdk-7.0.173", "ai"),
 ];
 
 impl Clients {

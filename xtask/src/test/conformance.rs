@@ -105,7 +105,14 @@ fn node(clients: &Clients, package: &str, settings: &Settings) -> anyhow::Result
 fn isolated<'a>(command: &'a mut Command, settings: &Settings) -> &'a mut Command {
     for (name, _) in std::env::vars_os() {
         let own = name.to_string_lossy().to_ascii_uppercase();
-        let clients = ["DASHSCOPE_", "OPENAI_", "ANTHROPIC_"];
+        let clients = [
+            "DASHSCOPE_",
+            "OPENAI_",
+            "ANTHROPIC_",
+            "LANGCHAIN_",
+            "LANGSMITH_",
+            "LITELLM_",
+        ];
         if clients.iter().any(|client| own.starts_with(client)) {
             command.env_remove(&name);
         }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 use super::counts::{self, Counts};
+use super::debian;
 use crate::lines;
 
 /// Packages with such tests, behind their feature `redis-tests`.
@@ -40,7 +41,7 @@ fn set_up() -> anyhow::Result<()> {
     if is_installed() {
         return Ok(());
     }
-    install().context(
+    debian::install("redis-server").context(
         "redis-server is needed: install the package redis-server, or Valkey under that name",
     )?;
     anyhow::ensure!(
@@ -58,34 +59,4 @@ fn is_installed() -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
-}
-
-/// Debian's package, as root or by `sudo` that asks for no password.
-fn install() -> anyhow::Result<()> {
-    let apt = |arguments: &[&str]| {
-        let is_root = lines::run_quiet(Command::new("id").arg("-u"))?.trim() == "0";
-        let mut command = if is_root {
-            Command::new("apt-get")
-        } else {
-            let mut sudo = Command::new("sudo");
-            sudo.args(["--non-interactive", "apt-get"]);
-            sudo
-        };
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(arguments);
-        lines::run_quiet(&mut command)
-    };
-    let install = [
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        "redis-server",
-    ];
-    if apt(&install).is_err() {
-        // The lists of a fresh machine are empty.
-        apt(&["update"])?;
-        apt(&install)?;
-    }
-    Ok(())
 }

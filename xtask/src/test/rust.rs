@@ -6,10 +6,11 @@ use super::counts::{self, Counts};
 use crate::lines;
 
 /// What the quick `cargo test` does a part of: breaking streams at every byte, and so on.
-const WHOLE: [(&str, &str); 3] = [
+const WHOLE: [(&str, &str); 4] = [
     ("BAILIAN_BREAK_STEP", "1"),
     ("BAILIAN_RANDOM_BREAKS", "10000"),
     ("BAILIAN_GENERATED", "10000"),
+    ("BAILIAN_MIXED", "20000"),
 ];
 
 /// Runs unit, integration and documentation tests of all crates.

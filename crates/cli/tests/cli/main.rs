@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails ends the test")]
 
+mod book;
 mod chat;
 mod demo;
+mod deploy;
 mod http;
+mod killed;
+mod import;
 mod offline;
 mod process;
 mod serve;

@@ -15,6 +15,7 @@ fn help_names_every_command() {
         "chat",
         "models",
         "doctor",
+        "import",
         "completions",
     ] {
         assert!(help.contains(&format!("  {command}")), "{help}");

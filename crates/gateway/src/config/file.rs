@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use bailian::{Endpoint, InvalidWorkspace, Region, UnknownRegion, Workspace};
 use bailian_quota::Class;
+use bailian_tenants::Rates;
+use bailian_tenants::settings::{Settings, SettingsInput};
 use bailian_wire::Dialect;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::data::{DataFile, PricesFile, resolve_settings};
 use super::pacing::{self, LaneFile, PacingFile, RedisFile};
 use super::routing::{self, RepairsFile, RouteFile};
 use super::secret::{self, Environment};
 use super::server::{self, TlsFile};
 use super::{
     AccountConfig, AccountKind, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits,
-    PacingConfig, Problem, Repairs, Timeouts, key_problem,
+    PacingConfig, PricesConfig, Problem, Repairs, Timeouts, key_problem,
 };
 use crate::keys::VirtualKey;
 use crate::upstream::Origin;
@@ -45,6 +48,11 @@ pub(super) struct ConfigFile {
     repairs: RepairsFile,
     #[serde(default)]
     keys: Vec<KeyFile>,
+    data: Option<DataFile>,
+    #[serde(default)]
+    tenants: Vec<SettingsInput>,
+    #[serde(default)]
+    prices: PricesFile,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,6 +118,7 @@ struct KeyFile {
     key_sha256: Option<String>,
     priority: Option<String>,
     weight: Option<u32>,
+    settings: Option<SettingsInput>,
 }
 
 impl std::fmt::Debug for AccountFile {
@@ -175,7 +184,33 @@ impl ConfigFile {
         let accounts = resolve_accounts(self.accounts, environment, &mut problems);
         let routes = routing::resolve_routes(self.routes, &accounts, &mut problems);
         let repairs = self.repairs.resolve(&mut problems);
-        let keys = resolve_keys(self.keys, environment, &mut problems);
+        let prices = self.prices.resolve(&mut problems);
+        let mut tenants = Vec::new();
+        for (index, tenant) in self.tenants.into_iter().enumerate() {
+            let place = format!("tenants[{index}]");
+            tenants.extend(resolve_settings(
+                tenant,
+                &place,
+                &prices.rates,
+                &mut problems,
+            ));
+        }
+        let has_data = self.data.is_some();
+        if !has_data && (!tenants.is_empty() || self.keys.iter().any(|key| key.settings.is_some()))
+        {
+            let problem = "is missing: limits and budgets are kept there; add [data] with a folder";
+            problems.push(Problem::new("data", problem));
+        }
+        let data = self
+            .data
+            .map(|data| data.resolve(tenants, environment, &mut problems));
+        let keys = resolve_keys(
+            self.keys,
+            has_data,
+            &prices.rates,
+            environment,
+            &mut problems,
+        );
         let names: Vec<&str> = accounts.iter().map(|account| &*account.name).collect();
         let redis = self
             .redis
@@ -198,6 +233,8 @@ impl ConfigFile {
                 redis,
                 admin_token,
                 keys,
+                data,
+                prices,
             }),
             _ => Err(problems),
         }
@@ -391,10 +428,12 @@ fn resolve_admin_token(
 
 fn resolve_keys(
     keys: Vec<KeyFile>,
+    has_store: bool,
+    rates: &Rates,
     environment: &dyn Environment,
     problems: &mut Vec<Problem>,
 ) -> Vec<KeyConfig> {
-    if keys.is_empty() {
+    if keys.is_empty() && !has_store {
         let problem = "is missing, so nobody could call; add [[keys]] with name and key";
         problems.push(Problem::new("keys", problem));
     }
@@ -426,7 +465,18 @@ fn resolve_keys(
                         )),
                     }
                 }
-                resolved.push(KeyConfig { owner, secret });
+                let mut input = key.settings.unwrap_or_default();
+                input.name.clone_from(&owner.name);
+                let place = format!("keys[{index}].settings");
+                let settings = resolve_settings(input, &place, rates, problems);
+                let mut settings = settings.unwrap_or_else(|| Settings::named(&*owner.name));
+                settings.priority = settings.priority.or(Some(owner.priority));
+                settings.weight = settings.weight.or(Some(owner.weight));
+                resolved.push(KeyConfig {
+                    owner,
+                    secret,
+                    settings,
+                });
             }
             Err(problem) => problems.push(Problem::new(format!("keys[{index}]"), problem)),
         }
@@ -557,7 +607,10 @@ fn minimal(
         keys: vec![KeyConfig {
             owner: VirtualKey::new("default", "default"),
             secret: KeySecret::Plain(virtual_key),
+            settings: Settings::named("default"),
         }],
+        data: None,
+        prices: PricesConfig::default(),
     })
 }
 
@@ -568,6 +621,23 @@ struct Roots {
     anthropic: String,
     rerank: String,
     workspace: Option<String>,
+    region: Option<String>,
+}
+
+/// Where an account is, for its prices: as the file says, else as the host's name tells.
+fn region_of(region: Option<&str>, native_root: &str) -> String {
+    let by_host = || {
+        let of_host = Region::ALL
+            .into_iter()
+            .find(|region| native_root.contains(region.as_str()));
+        match of_host {
+            _ if native_root.contains("dashscope-intl.") => Region::ApSoutheast1.as_str(),
+            _ if native_root.contains("dashscope-us.") => Region::UsEast1.as_str(),
+            Some(region) => region.as_str(),
+            None => Region::default().as_str(),
+        }
+    };
+    region.unwrap_or_else(by_host).to_owned()
 }
 
 impl Roots {
@@ -586,6 +656,7 @@ impl Roots {
             anthropic: root.clone(),
             rerank: root,
             workspace: None,
+            region: None,
         })
     }
 
@@ -600,6 +671,7 @@ impl Roots {
             anthropic_root: self.anthropic,
             rerank_root: self.rerank,
             workspace: self.workspace,
+            region: self.region,
             forward_headers: Vec::new(),
             limits: Vec::new(),
             quota_api: true,
@@ -642,8 +714,10 @@ impl Roots {
                 || openai.clone(),
                 |host| format!("{host}/compatible-api/v1"),
             );
+        let native = root(Dialect::Native)?;
         Ok(Self {
-            native: root(Dialect::Native)?,
+            region: Some(region_of(region, &native)),
+            native,
             anthropic: root(Dialect::Anthropic)?,
             openai,
             rerank,

@@ -89,8 +89,11 @@ async fn relay_error(
     body: UpstreamBody,
     mut record: Record,
 ) -> Response {
-    record.end_as(Outcome::UpstreamError);
     let bytes = read_error(body, record.idle_limit()).await;
+    record.error_code = parse_error_body(status.as_u16(), &bytes)
+        .code()
+        .map(Box::from);
+    record.end_as(Outcome::UpstreamError);
     let mut headers = headers::to_client(from, false);
     headers.remove(CONTENT_LENGTH);
     headers.insert(ERROR_SOURCE, HeaderValue::from_static("upstream"));

@@ -182,6 +182,12 @@ impl Exchange {
         mut wait: Option<Wait>,
         patience: Option<Duration>,
     ) -> Result<Result<(http::Response<UpstreamBody>, Answering), Refusal>, StillWaits> {
+        if let Some(first) = self.plan.targets.first() {
+            let max_output = self.call.demand.max_output;
+            if let Err(refusal) = self.record.admit(first, &self.call.bytes, max_output) {
+                return Ok(Err(refusal));
+            }
+        }
         loop {
             let Some(target) = self.plan.targets.get(self.at).cloned() else {
                 return Ok(Err(Refusal::internal()));
@@ -253,14 +259,14 @@ impl Exchange {
             let requeues = permit.attempt();
             self.record.queued = permit.waited();
             self.record.hold(permit);
-            self.record.attempts += 1;
-            self.record.target = Some(target.clone());
+            self.record.note_sent(target);
             let answer = match self.send(target, &outgoing).await {
                 Ok(answer) => answer,
                 Err(error) => return Ok(self.lost(&error, has_next)),
             };
             let state = &self.worker.state;
             state.pacing.note_answer(target.account, answer.headers());
+            self.record.note_upstream_id(answer.headers());
             if answer.status().is_success() {
                 if let Some(permit) = &self.record.permit {
                     permit.admitted();

@@ -29,6 +29,9 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
     let body = match received {
         Ok(Received::Whole(bytes)) => {
             record.usage = tap::usage_of(&bytes);
+            if record.wants_report() {
+                record.report = tap::report_of(&bytes, record.dialect).map(Box::new);
+            }
             record.note_first_byte();
             record.note_health();
             record.end_as(Outcome::Completed);

@@ -104,8 +104,9 @@ pub(super) fn shape(
         Surface::Chat(dialect) => shaper.chat(*dialect, false, target.dialect, so_far),
         Surface::NativeMultimodal => shaper.chat(Dialect::Native, true, target.dialect, so_far),
         Surface::Responses if !account.is_service() => shaper.responses(record),
-        Surface::Responses | Surface::Embeddings => shaper.unchanged(),
-        Surface::Other { root, .. } => {
+        Surface::Responses => shaper.unchanged(),
+        Surface::Embeddings(_) | Surface::Other { .. } => {
+            let (root, _) = call.surface.place();
             let understood = account.is_service() || matches!(root, Root::OpenAi | Root::Rerank);
             if !understood {
                 return Err(Refusal::not_spoken_there(account.name()));

@@ -16,6 +16,7 @@ use bailian_wire::error::ApiError;
 use bailian_wire::stream::keep_alive;
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::silence::{Heard, Silence};
 use self::writer::{Step, Writer};
@@ -49,6 +50,8 @@ pub(super) struct StreamBody {
     next: Option<Box<Step>>,
     silence: Silence,
     told_at: std::time::Instant,
+    /// Ends the stream at once when its key is revoked so.
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// How much of the text, in bytes, earlier parts of the answer brought.
     seam: usize,
     /// `None` while it is with the request for the rest.
@@ -104,6 +107,7 @@ impl StreamBody {
             writer,
             silence: Silence::new(record.idle_limit(), repairs.keep_alive),
             told_at: record.now(),
+            cut: record.cut().map(|cut| Box::pin(cut.cancelled_owned())),
             seam: 0,
             answering,
             progress,
@@ -115,20 +119,37 @@ impl StreamBody {
     /// Notes how the answer ended. Done here and on drop, whichever comes first.
     fn end(&mut self, outcome: Outcome) {
         self.state = State::Cut(None);
-        if self.record.is_none() {
+        self.settle(outcome);
+    }
+
+    /// Counts the answer, once.
+    fn settle(&mut self, outcome: Outcome) {
+        if self.record.as_ref().is_none_or(Record::is_closed) {
             return;
         }
-        let usage = self.writer.usage().or_else(|| {
-            // Earlier parts were paid for, whatever became of the last.
+        let reported = self.writer.usage();
+        // Earlier parts were paid for, whatever became of the last; so is what a client that left,
+        // or lost its upstream, had heard by then.
+        let is_cut_short = !matches!(outcome, Outcome::Completed | Outcome::UpstreamError);
+        let guessed = || {
             let resume = self.resume.as_ref()?;
-            (self.writer.prior() != TokenCounts::default()).then(|| self.spent(&resume.call))
-        });
+            let has_prior = self.writer.prior() != TokenCounts::default();
+            let has_begun = self.progress.as_ref().is_some_and(|it| it.frames() > 0);
+            (has_prior || (is_cut_short && has_begun)).then(|| self.spent(&resume.call))
+        };
+        let usage = reported.or_else(guessed);
+        let report = self.writer.report();
         if let Some(record) = &mut self.record {
+            record.is_estimated = reported.is_none() && usage.is_some();
             record.usage = usage;
-            record.end_as(outcome);
+            if reported.is_some() && record.wants_report() {
+                record.report = report.map(Box::new);
+            }
             if outcome == Outcome::Completed {
+                record.note_first_byte();
                 record.note_health();
             }
+            record.end_as(outcome);
         }
     }
 
@@ -154,6 +175,10 @@ impl StreamBody {
                     record.note_first_byte();
                 }
                 self.tell_lane();
+                if self.writer.has_ended() {
+                    // What a client has the end of is in the ledger.
+                    self.settle(Outcome::Completed);
+                }
                 (!frames.is_empty()).then(|| data(frames))
             }
             Step::Then(frames, next) => {
@@ -415,6 +440,13 @@ impl Body for StreamBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = self.get_mut();
+        if let Some(cut) = &mut this.cut
+            && cut.as_mut().poll(cx).is_ready()
+        {
+            this.cut = None;
+            this.end(Outcome::Refused);
+            return this.tell(&Refusal::unauthenticated());
+        }
         loop {
             let upstream = match &mut this.state {
                 State::Open(upstream) => upstream,

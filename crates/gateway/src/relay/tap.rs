@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
+use bailian_wire::Dialect;
+use bailian_wire::chat::Usage;
 use memchr::{memchr, memmem};
+use serde_json::Value;
 
 use crate::usage::TokenCounts;
 
@@ -27,6 +30,11 @@ impl EventTap {
         !self.report.is_empty()
     }
 
+    /// The whole of what the stream said last of its usage.
+    pub(super) fn report(&self, dialect: Dialect) -> Option<Usage> {
+        report(&self.report, dialect)
+    }
+
     /// What the stream said last of its usage.
     pub(super) fn usage(&self) -> Option<TokenCounts> {
         counts(&self.report)
@@ -36,6 +44,20 @@ impl EventTap {
 /// The usage that a plain answer reports.
 pub(super) fn usage_of(answer: &[u8]) -> Option<TokenCounts> {
     counts(last_report(answer)?)
+}
+
+/// The whole report of a plain answer.
+pub(super) fn report_of(answer: &[u8], dialect: Dialect) -> Option<Usage> {
+    report(last_report(answer)?, dialect)
+}
+
+fn report(bytes: &[u8], dialect: Dialect) -> Option<Usage> {
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+    let value = values.next()?.ok()?;
+    match dialect {
+        Dialect::Anthropic => bailian_wire::anthropic::decode_usage(&value),
+        _ => Usage::from_member(Some(&value)),
+    }
 }
 
 /// What follows the last `"usage":` that has an object. Inside a JSON string the quotation marks

@@ -63,6 +63,7 @@ pub(super) async fn whole(
         Err(Failure::Lost(error)) => return plain::broken_off(&error, record),
     };
     record.usage = response.usage.as_ref().map(counts);
+    record.report = response.usage.clone().map(Box::new);
     record.note_first_byte();
     record.note_health();
     record.end_as(Outcome::Completed);
@@ -191,6 +192,8 @@ pub(super) struct Translator {
     /// What an earlier part of the same answer cost.
     prior: Option<TokenCounts>,
     usage: Option<TokenCounts>,
+    /// The whole of the last report.
+    report: Option<Usage>,
     /// How many answers were asked for, and how many said why they end.
     answers: u32,
     finished: u32,
@@ -221,6 +224,7 @@ impl Translator {
             encoder,
             prior: None,
             usage: None,
+            report: None,
             answers: answering.answers,
             finished: 0,
         }
@@ -243,6 +247,11 @@ impl Translator {
     /// Tokens that were reported so far, those of an earlier part with them.
     pub(super) fn usage(&self) -> Option<TokenCounts> {
         self.usage
+    }
+
+    /// The whole of the last report.
+    pub(super) fn report(&self) -> Option<Usage> {
+        self.report.clone()
     }
 
     /// Whether every answer has said why it ends.
@@ -298,6 +307,7 @@ impl Translator {
                     *usage = sum(usage, prior);
                 }
                 self.usage = Some(counts(usage));
+                self.report = Some(usage.clone());
             }
             self.finished += u32::from(matches!(event, ChatEvent::Finished { .. }));
             seen(&event);

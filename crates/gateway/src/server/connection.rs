@@ -29,6 +29,7 @@ use super::io::{Guarded, Rewound};
 use super::tls;
 use crate::config::{Limits, Timeouts};
 use crate::gateway::Gateway;
+use crate::keys::Peer;
 use crate::relay;
 use crate::router::{chat_surface, router};
 use crate::worker::Worker;
@@ -90,7 +91,7 @@ impl Connections {
     /// Begins to serve a connection, if there is a place for it.
     pub(super) fn begin(&self, stream: TcpStream, peer: IpAddr) {
         match self.budget.take(peer) {
-            Some(place) => drop(self.tasks().spawn(self.serve(stream, place))),
+            Some(place) => drop(self.tasks().spawn(self.serve(stream, peer, place))),
             None => self.serving.worker.state.metrics.refuse_connection(),
         }
     }
@@ -99,9 +100,11 @@ impl Connections {
     fn serve(
         &self,
         stream: TcpStream,
+        peer: IpAddr,
         place: ConnectionPlace,
     ) -> impl Future<Output = ()> + Send + 'static {
         let serving = Arc::clone(&self.serving);
+        let peer = Peer(Some(peer));
         let open = serving.worker.state.metrics.begin_connection();
         async move {
             let _held_until_the_end = (place, open);
@@ -110,9 +113,9 @@ impl Connections {
             }
             let stream = Guarded::new(stream, serving.timeouts().client_write);
             if serving.tls.is_some() {
-                Box::pin(serving.encrypted(stream)).await;
+                Box::pin(serving.encrypted(stream, peer)).await;
             } else {
-                serving.http1(stream).await;
+                serving.http1(stream, peer).await;
             }
         }
     }
@@ -126,15 +129,16 @@ impl Serving {
     fn answer(
         &self,
         request: Request<Incoming>,
+        peer: Peer,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
-        answer(self.worker.clone(), self.router.clone(), request)
+        answer(self.worker.clone(), self.router.clone(), request, peer)
     }
 
     fn limits(&self) -> &Limits {
         &self.worker.state.limits
     }
 
-    async fn encrypted(self: Arc<Self>, stream: Guarded<TcpStream>) {
+    async fn encrypted(self: Arc<Self>, stream: Guarded<TcpStream>, peer: Peer) {
         let Some(tls) = &self.tls else { return };
         let handshake = tokio::time::timeout(self.timeouts().tls_handshake, tls.accept(stream));
         let stream = match handshake.await {
@@ -149,19 +153,19 @@ impl Serving {
             }
         };
         if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
-            self.http2(stream).await;
+            self.http2(stream, peer).await;
         } else {
-            self.http1(stream).await;
+            self.http1(stream, peer).await;
         }
     }
 
     /// Serves HTTP/1.1, and HTTP/2 to a client that begins with it unasked.
-    async fn http1<I>(self: Arc<Self>, io: I)
+    async fn http1<I>(self: Arc<Self>, io: I, peer: Peer)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let serving = Arc::clone(&self);
-        let service = service_fn(move |request| serving.answer(request));
+        let service = service_fn(move |request| serving.answer(request, peer));
         let mut connection = self.http.serve_connection(TokioIo::new(io), service);
         let mut pinned = Pin::new(&mut connection);
         let ended = tokio::select! {
@@ -175,7 +179,7 @@ impl Serving {
             Err(error) if error.is_parse_version_h2() => {
                 let parts = connection.into_parts();
                 let io = Rewound::new(parts.read_buf, parts.io.into_inner());
-                Box::pin(self.http2(io)).await;
+                Box::pin(self.http2(io, peer)).await;
             }
             // Clients leave in many ways; what matters is counted with the request.
             Err(error) => tracing::trace!(%error, "a client connection ended"),
@@ -183,7 +187,7 @@ impl Serving {
         }
     }
 
-    async fn http2<I>(self: Arc<Self>, io: I)
+    async fn http2<I>(self: Arc<Self>, io: I, peer: Peer)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -195,7 +199,7 @@ impl Serving {
         let streams = Streams::new(self.tasks.clone(), client_write);
         let serving = Arc::clone(&self);
         let service = service_fn(move |request| {
-            let answer = serving.answer(request);
+            let answer = serving.answer(request, peer);
             async move { answer.await.map(|response| response.map(Pieces::new)) }
         });
         let builder = http2::builder(self.limits(), streams.clone());
@@ -236,6 +240,7 @@ async fn answer(
     worker: Worker,
     router: Router,
     request: Request<Incoming>,
+    peer: Peer,
 ) -> Result<Response, Infallible> {
     // The next request shall find the successor. Closing an unused connection instead could meet
     // a request that is on its way. HTTP/2 has words of its own for this.
@@ -245,10 +250,14 @@ async fn answer(
         Some(surface) if request.method() == Method::POST => {
             // hyper keeps room for this future as long as the connection lives, which for a stream
             // is long after the future has ended: boxed, the room is small.
-            Box::pin(relay::handle(worker, surface, request)).await
+            Box::pin(relay::handle(worker, surface, request, peer)).await
         }
         // Boxed, so that the future of a chat request is not larger for it.
-        _ => Box::pin(router.oneshot(request.map(Body::new))).await?,
+        _ => {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            Box::pin(router.oneshot(request)).await?
+        }
     };
     if is_last {
         let close = HeaderValue::from_static("close");

@@ -10,7 +10,7 @@ const ENTRIES: Nanos = 2048;
 
 /// A sliding window over uses.
 #[derive(Debug, Clone)]
-pub(super) struct Window {
+pub(crate) struct Window {
     period: Nanos,
     entries: VecDeque<Entry>,
     used: u64,
@@ -24,7 +24,7 @@ struct Entry {
 }
 
 impl Window {
-    pub(super) fn new(period: Nanos) -> Self {
+    pub(crate) fn new(period: Nanos) -> Self {
         Self {
             period: period.max(1),
             entries: VecDeque::new(),
@@ -32,12 +32,12 @@ impl Window {
         }
     }
 
-    pub(super) fn period(&self) -> Nanos {
+    pub(crate) fn period(&self) -> Nanos {
         self.period
     }
 
     /// What was used in the period that ends now.
-    pub(super) fn used(&mut self, now: Nanos) -> u64 {
+    pub(crate) fn used(&mut self, now: Nanos) -> u64 {
         while let Some(entry) = self.entries.front()
             && entry.last.saturating_add(self.period) <= now
         {
@@ -47,7 +47,7 @@ impl Window {
         self.used
     }
 
-    pub(super) fn add(&mut self, now: Nanos, amount: u64) {
+    pub(crate) fn add(&mut self, now: Nanos, amount: u64) {
         if amount == 0 {
             return;
         }
@@ -69,7 +69,7 @@ impl Window {
     }
 
     /// What was added after an instant.
-    pub(super) fn added_after(&self, at: Nanos) -> u64 {
+    pub(crate) fn added_after(&self, at: Nanos) -> u64 {
         let later = self
             .entries
             .iter()
@@ -80,7 +80,7 @@ impl Window {
 
     /// Takes back what was added at an instant and turned out not to be used. What has left the
     /// window is gone: then nothing is taken back, since all that is left belongs to others.
-    pub(super) fn take_back(&mut self, now: Nanos, added_at: Nanos, amount: u64) {
+    pub(crate) fn take_back(&mut self, now: Nanos, added_at: Nanos, amount: u64) {
         self.used(now);
         let index = self.entries.partition_point(|entry| entry.last < added_at);
         if let Some(entry) = self.entries.get_mut(index)
@@ -93,7 +93,7 @@ impl Window {
     }
 
     /// Takes back what was added bit by bit since an instant, latest first.
-    pub(super) fn take_back_since(&mut self, now: Nanos, since: Nanos, mut amount: u64) {
+    pub(crate) fn take_back_since(&mut self, now: Nanos, since: Nanos, mut amount: u64) {
         self.used(now);
         let later = self.entries.iter_mut().rev();
         for entry in later.take_while(|entry| entry.last >= since) {
@@ -109,7 +109,7 @@ impl Window {
 
     /// When so much of what is used now will have left the window: `now` for nothing, [`NEVER`]
     /// for more than is used.
-    pub(super) fn freed_at(&mut self, now: Nanos, amount: u64) -> Nanos {
+    pub(crate) fn freed_at(&mut self, now: Nanos, amount: u64) -> Nanos {
         if amount == 0 {
             return now;
         }

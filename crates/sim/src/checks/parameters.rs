@@ -154,7 +154,10 @@ fn check_streaming(call: &Call) -> Checked {
     {
         return refuse("The 'stream_options' parameter is only allowed when 'stream' is enabled.");
     }
-    if call.model.is_stream_only() && !call.stream {
+    if call.speaks() && !call.stream {
+        return refuse("'audio' output only support with stream=true");
+    }
+    if call.needs_stream() && !call.stream {
         return refuse(
             "This model only support stream mode, please enable the stream parameter to access \
              the model. ",
@@ -181,6 +184,22 @@ fn check_thinking(call: &Call) -> Checked {
             return refuse("The value of the enable_thinking parameter is restricted to True.");
         }
         _ => {}
+    }
+    if let Some(effort) = call.parameters.get("reasoning_effort") {
+        let known = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+        if effort
+            .as_str()
+            .is_none_or(|effort| !known.contains(&effort))
+        {
+            return refuse(format!("reasoning_effort should be one of {known:?}"));
+        }
+        let excludes = call
+            .model
+            .features
+            .reasoning_effort_excludes_thinking_budget;
+        if excludes == Some(true) && call.parameters.contains_key("thinking_budget") {
+            return refuse("reasoning_effort and thinking_budget cannot be set at the same time");
+        }
     }
     if let Some(budget) = call.number("thinking_budget") {
         let most = call.model.max_thinking;

@@ -5,11 +5,14 @@ use serde_json::{Value, json};
 
 use super::Identity;
 use super::steps::{Extras, Step};
+use super::usage::{anthropic_input, of_anthropic};
 use crate::answer::{Answer, ChoiceAnswer};
 use crate::call::Call;
+use crate::config::Quirks;
 
-pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity, quirks: &Quirks) -> Bytes {
     let mut blocks = Vec::new();
+    let form = Form::new(call, identity, quirks);
     let choice = answer.choices.first();
     if let Some(choice) = choice {
         if choice.reasoning.len() > 0 {
@@ -18,6 +21,7 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
                 "signature": "" }),
             );
         }
+        blocks.extend(form.search_blocks(answer));
         if choice.text.len() > 0 || choice.calls.is_empty() {
             blocks.push(json!({ "type": "text", "text": choice.text.as_str() }));
         }
@@ -36,32 +40,19 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
         "role": "assistant",
         "model": call.model_id,
         "content": blocks,
-        "stop_reason": choice.map(stop_reason),
-        "stop_sequence": null,
-        "usage": usage(answer),
+        "stop_reason": choice.map(|choice| form.stop_reason(choice)),
+        "stop_sequence": choice.and_then(|choice| form.stop_sequence(choice)),
+        "usage": of_anthropic(answer, form.input_has_cached),
     });
     Bytes::from(body.to_string())
 }
 
-fn usage(answer: &Answer) -> Value {
-    json!({
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens(),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-    })
-}
-
-fn stop_reason(choice: &ChoiceAnswer) -> &'static str {
-    match choice.finish_reason {
-        "length" => "max_tokens",
-        _ if !choice.calls.is_empty() => "tool_use",
-        _ => "end_turn",
-    }
-}
-
 /// How the events of one message are written.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "two that were switched, two that happened"
+)]
 pub(super) struct Form {
     id: String,
     model: String,
@@ -69,6 +60,9 @@ pub(super) struct Form {
     /// Blocks that have begun.
     begun: u64,
     pinged: bool,
+    input_has_cached: bool,
+    names_stop: bool,
+    searched: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +73,16 @@ enum Block {
 }
 
 impl Form {
-    pub(super) fn new(call: &Call, identity: &Identity) -> Self {
+    pub(super) fn new(call: &Call, identity: &Identity, quirks: &Quirks) -> Self {
         Self {
             id: format!("msg_{}", identity.request_id),
             model: call.model_id.clone(),
             open: None,
             begun: 0,
             pinged: false,
+            input_has_cached: quirks.anthropic_input_has_cached,
+            names_stop: quirks.anthropic_stop_sequence,
+            searched: false,
         }
     }
 
@@ -107,7 +104,7 @@ impl Form {
                 let message = json!({
                     "id": self.id, "type": "message", "role": "assistant", "model": self.model,
                     "content": [],
-                    "usage": { "input_tokens": answer.input_tokens, "output_tokens": 0 },
+                    "usage": { "input_tokens": anthropic_input(answer, self.input_has_cached), "output_tokens": 0 },
                 });
                 event(out, &json!({ "type": "message_start", "message": message }));
             }
@@ -118,6 +115,7 @@ impl Form {
                 self.delta(&json!({ "type": "thinking_delta", "thinking": text }), out);
             }
             Step::Text(range) => {
+                self.write_search(answer, out);
                 self.open(Block::Text, &json!({ "type": "text", "text": "" }), out);
                 if !std::mem::replace(&mut self.pinged, true) {
                     event(out, &json!({ "type": "ping" }));
@@ -151,13 +149,74 @@ impl Form {
                     out,
                     &json!({
                         "type": "message_delta",
-                        "delta": { "stop_reason": stop_reason(choice), "stop_sequence": null },
-                        "usage": usage(answer),
+                        "delta": {
+                            "stop_reason": self.stop_reason(choice),
+                            "stop_sequence": self.stop_sequence(choice),
+                        },
+                        "usage": of_anthropic(answer, self.input_has_cached),
                     }),
                 );
                 event(out, &json!({ "type": "message_stop" }));
             }
-            Step::Sources | Step::Usage | Step::Done => {}
+            Step::Sound(_) | Step::Sources | Step::Usage | Step::Done => {}
+        }
+    }
+
+    fn stop_sequence<'a>(&self, choice: &'a ChoiceAnswer) -> Option<&'a str> {
+        let is_whole = choice.finish_reason == "stop" && choice.calls.is_empty();
+        let by = choice.stopped_by.as_deref();
+        by.filter(|_| self.names_stop && is_whole)
+    }
+
+    fn stop_reason(&self, choice: &ChoiceAnswer) -> &'static str {
+        match choice.finish_reason {
+            "length" => "max_tokens",
+            _ if !choice.calls.is_empty() => "tool_use",
+            _ if self.stop_sequence(choice).is_some() => "stop_sequence",
+            _ => "end_turn",
+        }
+    }
+
+    /// The search that the service did: its call, and what it found.
+    fn search_blocks(&self, answer: &Answer) -> Vec<Value> {
+        let Some(info) = &answer.search_info else {
+            return Vec::new();
+        };
+        let id = self.id.replacen("msg_", "srvtoolu_", 1);
+        let found: Vec<Value> = info["search_results"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|result| {
+                json!({ "type": "web_search_result", "url": result["url"],
+                    "title": result["title"], "encrypted_content": "", "page_age": null })
+            })
+            .collect();
+        vec![
+            json!({ "type": "server_tool_use", "id": id, "name": "web_search",
+                "input": { "query": info["search_results"][0]["title"] } }),
+            json!({ "type": "web_search_tool_result", "tool_use_id": id, "content": found }),
+        ]
+    }
+
+    /// Appends the search before the first text.
+    fn write_search(&mut self, answer: &Answer, out: &mut BytesMut) {
+        if std::mem::replace(&mut self.searched, true) {
+            return;
+        }
+        for mut block in self.search_blocks(answer) {
+            self.close(out);
+            let input = block.get_mut("input").map(Value::take);
+            if input.is_some() {
+                block["input"] = json!({});
+            }
+            self.open(Block::Tool, &block, out);
+            if let Some(input) = input {
+                let delta =
+                    json!({ "type": "input_json_delta", "partial_json": input.to_string() });
+                self.delta(&delta, out);
+            }
+            self.close(out);
         }
     }
 

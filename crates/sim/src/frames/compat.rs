@@ -7,13 +7,15 @@ use bailian_wire::sse::write_data_frame;
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
+use super::sound::tone;
 use super::steps::{Extras, Step};
+use super::usage::of_compat;
 use super::{Identity, logprobs, put, wanted_logprobs};
 use crate::answer::{Answer, CallAnswer, ChoiceAnswer};
 use crate::call::Call;
-use crate::config::CallFragments;
+use crate::config::{CallFragments, Quirks, SimConfig, UnusedDelta, UsageDetails};
 
-pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
+pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity, quirks: &Quirks) -> Bytes {
     let alternatives = wanted_logprobs(call);
     let choices: Vec<Value> = answer
         .choices
@@ -21,6 +23,9 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
         .enumerate()
         .map(|(index, choice)| {
             let mut message = json!({ "role": "assistant", "content": choice.text.as_str() });
+            if let Some(annotations) = &answer.annotations {
+                message["annotations"] = annotations.clone();
+            }
             if call.thinks() {
                 message["reasoning_content"] = json!(choice.reasoning.as_str());
             }
@@ -38,7 +43,7 @@ pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes 
     let body = json!({
         "choices": choices,
         "object": "chat.completion",
-        "usage": usage(answer),
+        "usage": of_compat(answer, quirks.usage_details),
         "created": identity.created,
         "system_fingerprint": null,
         "model": call.model_id,
@@ -59,21 +64,6 @@ fn whole_calls(choice: &ChoiceAnswer) -> Value {
     calls.collect()
 }
 
-fn usage(answer: &Answer) -> Value {
-    let output = answer.output_tokens();
-    let mut usage = json!({
-        "prompt_tokens": answer.input_tokens,
-        "completion_tokens": output,
-        "total_tokens": answer.input_tokens + output,
-        "prompt_tokens_details": { "cached_tokens": 0 },
-    });
-    if answer.reasoning_tokens() > 0 {
-        usage["completion_tokens_details"] =
-            json!({ "reasoning_tokens": answer.reasoning_tokens() });
-    }
-    usage
-}
-
 /// How the chunks of one answer are written.
 #[derive(Clone, Debug)]
 pub(super) struct Form {
@@ -82,15 +72,19 @@ pub(super) struct Form {
     cumulative: bool,
     include_usage: bool,
     fragments: CallFragments,
+    unused: UnusedDelta,
+    usage_details: UsageDetails,
     /// How many alternatives each log probability has.
     logprobs: Option<u64>,
+    created: u64,
+    audio_id: String,
     /// The members that are the same in every chunk.
     tail: Vec<u8>,
     json: Vec<u8>,
 }
 
 impl Form {
-    pub(super) fn new(call: &Call, identity: &Identity, fragments: CallFragments) -> Self {
+    pub(super) fn new(call: &Call, identity: &Identity, config: &SimConfig) -> Self {
         let mut tail = Vec::new();
         let _infallible = write!(
             tail,
@@ -104,8 +98,12 @@ impl Form {
             thinks: call.thinks(),
             cumulative: call.is_cumulative(),
             include_usage: options.is_some_and(|options| options["include_usage"] == true),
-            fragments,
+            fragments: config.call_fragments,
+            unused: config.quirks.unused_delta,
+            usage_details: config.quirks.usage_details,
             logprobs: wanted_logprobs(call),
+            created: identity.created,
+            audio_id: format!("audio_{}", identity.request_id),
             tail,
             json: Vec::new(),
         }
@@ -132,11 +130,11 @@ impl Form {
         json.clear();
         json.extend_from_slice(b"{\"choices\":[");
         if let Some(choice) = answer.choices.get(index) {
-            self.write_choice(&mut json, choice, index, step);
+            self.write_choice(&mut json, answer.annotations.as_ref(), choice, index, step);
         }
         json.extend_from_slice(b"],\"object\":\"chat.completion.chunk\",\"usage\":");
         if *step == Step::Usage {
-            put(&mut json, &usage(answer));
+            put(&mut json, &of_compat(answer, self.usage_details));
         } else {
             json.extend_from_slice(b"null");
         }
@@ -145,19 +143,59 @@ impl Form {
         self.json = json;
     }
 
-    fn write_choice(&self, out: &mut Vec<u8>, choice: &ChoiceAnswer, index: usize, step: &Step) {
-        out.extend_from_slice(b"{\"delta\":{\"content\":");
+    fn write_choice(
+        &self,
+        out: &mut Vec<u8>,
+        annotations: Option<&Value>,
+        choice: &ChoiceAnswer,
+        index: usize,
+        step: &Step,
+    ) {
+        if annotations.is_some() && *step == Step::End {
+            // A transcription ends with a delta that says nothing.
+            let _infallible = write!(
+                out,
+                "{{\"delta\":{{\"role\":null}},\"finish_reason\":\"{}\",\"index\":{index}}}",
+                choice.finish_reason
+            );
+            return;
+        }
+        if let Step::Sound(range) = step {
+            let audio = json!({ "data": tone(range.clone()), "expires_at": self.created,
+                "id": self.audio_id });
+            out.extend_from_slice(b"{\"delta\":{\"audio\":");
+            put(out, &audio);
+            let _infallible = write!(
+                out,
+                "}},\"finish_reason\":null,\"index\":{index},\"logprobs\":null}}"
+            );
+            return;
+        }
+        let nothing: &[u8] = match self.unused {
+            UnusedDelta::Null => b"null",
+            UnusedDelta::Empty => b"\"\"",
+            UnusedDelta::Absent => b"",
+        };
+        let is_bare =
+            nothing.is_empty() && matches!(step, Step::Reasoning(_) | Step::Arguments { .. });
+        out.extend_from_slice(b"{\"delta\":{");
+        if !is_bare {
+            out.extend_from_slice(b"\"content\":");
+        }
         match step {
             Step::Begin => out.extend_from_slice(b"\"\",\"role\":\"assistant\""),
             Step::Reasoning(range) => {
-                out.extend_from_slice(b"null,\"reasoning_content\":");
+                out.extend_from_slice(nothing);
+                let name: &[u8] = b",\"reasoning_content\":";
+                out.extend_from_slice(&name[usize::from(is_bare)..]);
                 put(out, choice.reasoning.slice(range.clone()));
             }
             Step::Text(range) => {
                 let start = if self.cumulative { 0 } else { range.start };
                 put(out, choice.text.slice(start..range.end));
-                if self.thinks {
-                    out.extend_from_slice(b",\"reasoning_content\":null");
+                if self.thinks && !nothing.is_empty() {
+                    out.extend_from_slice(b",\"reasoning_content\":");
+                    out.extend_from_slice(nothing);
                 }
             }
             Step::Arguments {
@@ -165,7 +203,9 @@ impl Form {
                 range,
                 begins,
             } => {
-                out.extend_from_slice(b"null,\"tool_calls\":[");
+                out.extend_from_slice(nothing);
+                let name: &[u8] = b",\"tool_calls\":[";
+                out.extend_from_slice(&name[usize::from(is_bare)..]);
                 if let Some(made) = choice.calls.get(*call) {
                     self.write_call(out, made, *call, range.clone(), *begins);
                 }
@@ -173,6 +213,10 @@ impl Form {
             }
             _ if self.cumulative => put(out, choice.text.as_str()),
             _ => out.extend_from_slice(b"\"\""),
+        }
+        if let Some(annotations) = annotations {
+            out.extend_from_slice(b",\"annotations\":");
+            put(out, annotations);
         }
         out.extend_from_slice(b"},\"finish_reason\":");
         match step {

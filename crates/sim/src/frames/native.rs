@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use bailian_wire::sse::write_native_frame;
 use bytes::{Bytes, BytesMut};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::steps::{Extras, Step};
+use super::usage::NativeUsage;
 use super::{Identity, logprobs, put, wanted_logprobs};
 use crate::answer::{Answer, ChoiceAnswer};
 use crate::call::Call;
@@ -30,10 +31,11 @@ pub(super) struct Form {
     model_name: Option<String>,
     /// The calls of the answer make choices say their index.
     indexed: bool,
-    plugins: Option<Value>,
+    usage: NativeUsage,
+    /// What the code interpreter did, and whether the frames are past it.
+    tool_info: Option<Value>,
+    tool_told: bool,
     request_id: String,
-    input: u64,
-    thinking_is_counted: bool,
     // What the frames so far have told.
     number: u64,
     output: u64,
@@ -107,6 +109,7 @@ impl Said {
 
 pub(super) fn whole(call: &Call, answer: &Answer, identity: &Identity) -> Bytes {
     let mut form = Form::new(call, answer, identity);
+    form.tool_told = true;
     form.output = answer.output_tokens();
     form.reasoning = answer.reasoning_tokens();
     let choices: Vec<(usize, Said, &str)> = answer
@@ -129,6 +132,11 @@ impl Form {
             .and_then(Value::as_str)
             .unwrap_or("turbo");
         let calls_tools = answer.choices.iter().any(|choice| !choice.calls.is_empty());
+        let mut plugins = Map::new();
+        if answer.searched {
+            let search = json!({ "count": 1, "strategy": strategy });
+            plugins.insert("search".to_owned(), search);
+        }
         Self {
             text_format: call.wants_text_format(),
             multimodal: call.multimodal,
@@ -139,12 +147,10 @@ impl Form {
             logprobs: wanted_logprobs(call),
             model_name: call.translates().then(|| call.model_id.clone()),
             indexed: answer.choices.len() > 1 || calls_tools,
-            plugins: answer
-                .searched
-                .then(|| json!({ "search": { "count": 1, "strategy": strategy } })),
+            usage: NativeUsage::new(call, answer, plugins),
+            tool_info: answer.tool_info.clone(),
+            tool_told: false,
             request_id: identity.request_id.clone(),
-            input: answer.input_tokens,
-            thinking_is_counted: answer.reasoning_tokens() > 0,
             number: 0,
             output: 0,
             reasoning: 0,
@@ -168,6 +174,8 @@ impl Form {
         self.output += step.tokens();
         if matches!(step, Step::Reasoning(_)) {
             self.reasoning += step.tokens();
+        } else {
+            self.tool_told = true;
         }
         let said = if self.cumulative && *step != Step::Sources {
             Said::until(choice, step)
@@ -214,13 +222,17 @@ impl Form {
                 if place > 0 {
                     out.push(b',');
                 }
-                self.write_choice(&mut out, &answer.choices[*index], *index, said, finish);
+                self.write_choice(&mut out, answer, *index, said, finish);
             }
             out.push(b']');
         }
         if let Some(sources) = sources {
             out.extend_from_slice(b",\"search_info\":");
             put(&mut out, sources);
+        }
+        if let Some(info) = self.tool_info.as_ref().filter(|_| self.tool_told) {
+            out.extend_from_slice(b",\"tool_info\":");
+            put(&mut out, info);
         }
         if let Some(name) = &self.model_name {
             if let Some((_, _, finish)) = choices.first().filter(|_| !self.text_format) {
@@ -231,7 +243,9 @@ impl Form {
             put(&mut out, name);
         }
         out.extend_from_slice(b"},\"usage\":");
-        self.write_usage(&mut out);
+        let told = self.tool_info.is_none() || self.tool_told;
+        self.usage
+            .write(&mut out, self.output, self.reasoning, told);
         out.extend_from_slice(b",\"request_id\":");
         put(&mut out, &self.request_id);
         out.push(b'}');
@@ -241,16 +255,26 @@ impl Form {
     fn write_choice(
         &self,
         out: &mut Vec<u8>,
-        choice: &ChoiceAnswer,
+        answer: &Answer,
         index: usize,
         said: &Said,
         finish: &str,
     ) {
+        let choice = &answer.choices[index];
         let text = choice.text.slice(said.text.clone());
-        out.extend_from_slice(b"{\"message\":{\"content\":");
-        match (self.multimodal, text.is_empty()) {
-            (true, true) => out.extend_from_slice(b"[]"),
-            (true, false) => {
+        out.extend_from_slice(b"{\"message\":{");
+        if let Some(annotations) = &answer.annotations {
+            out.extend_from_slice(b"\"annotations\":");
+            put(out, annotations);
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"content\":");
+        // What was found on a page comes with the end.
+        let found = answer.page_result.as_ref().filter(|_| finish != "null");
+        match (self.multimodal, found) {
+            (true, Some(found)) => put(out, &json!([{ "ocr_result": found, "text": text }])),
+            (true, None) if text.is_empty() => out.extend_from_slice(b"[]"),
+            (true, None) => {
                 out.extend_from_slice(b"[{\"text\":");
                 put(out, text);
                 out.extend_from_slice(b"}]");
@@ -291,27 +315,6 @@ impl Form {
             );
         }
         out.push(b'}');
-    }
-
-    fn write_usage(&self, out: &mut Vec<u8>) {
-        let (input, output) = (self.input, self.output);
-        let _infallible = write!(
-            out,
-            "{{\"total_tokens\":{},\"input_tokens\":{input},\"output_tokens\":{output}",
-            input + output
-        );
-        if self.thinking_is_counted {
-            let _infallible = write!(
-                out,
-                ",\"output_tokens_details\":{{\"reasoning_tokens\":{}}}",
-                self.reasoning
-            );
-        }
-        if let Some(plugins) = &self.plugins {
-            out.extend_from_slice(b",\"plugins\":");
-            put(out, plugins);
-        }
-        out.extend_from_slice(b",\"prompt_tokens_details\":{\"cached_tokens\":0}}");
     }
 }
 

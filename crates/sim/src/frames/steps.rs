@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::answer::{Answer, ChoiceAnswer};
 
+/// Sound comes in frames of at least so many tokens.
+const SOUND_TOKENS: usize = 10;
+
 /// What one frame tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -15,6 +18,8 @@ pub(super) enum Step {
     Reasoning(Range<usize>),
     /// These tokens of the text.
     Text(Range<usize>),
+    /// These tokens of the sound.
+    Sound(Range<usize>),
     /// These tokens of the arguments of a call, and before them its name when it begins.
     Arguments {
         call: usize,
@@ -33,7 +38,7 @@ impl Step {
     /// Output tokens that are new in it.
     pub(super) fn tokens(&self) -> u64 {
         match self {
-            Self::Reasoning(range) | Self::Text(range) => range.len() as u64,
+            Self::Reasoning(range) | Self::Text(range) | Self::Sound(range) => range.len() as u64,
             // The name of a call costs a token.
             Self::Arguments { range, begins, .. } => range.len() as u64 + u64::from(*begins),
             _ => 0,
@@ -64,6 +69,7 @@ enum Place {
     Begin,
     Reasoning(usize),
     Text(usize),
+    Sound(usize),
     /// The call, the token, and whether its name was told.
     Arguments(usize, usize, bool),
     End,
@@ -127,7 +133,12 @@ impl Steps {
                 let end = until(at, choice.text.len());
                 (Place::Text(end), Some(Step::Text(at..end)))
             }
-            Place::Text(_) => (Place::Arguments(0, 0, false), None),
+            Place::Text(_) => (Place::Sound(0), None),
+            Place::Sound(at) if at < choice.sound => {
+                let end = at.saturating_add(size.max(SOUND_TOKENS)).min(choice.sound);
+                (Place::Sound(end), Some(Step::Sound(at..end)))
+            }
+            Place::Sound(_) => (Place::Arguments(0, 0, false), None),
             Place::Arguments(call, at, begun) => match choice.calls.get(call) {
                 None => (Place::End, None),
                 Some(made) => {

@@ -1,12 +1,16 @@
 //! Anthropic messages (compat.md §6): the request in the words that the other surfaces use.
 
+mod options;
+
+use bailian_wire::catalog::Model;
 use serde_json::{Map, Value, json};
 
+use self::options::{read_output, read_thinking, read_tools};
 use crate::rejection::Rejection;
 
 /// The request as the OpenAI-compatible surface would take it. The simulator's own reading of the
-/// protocol, so that it checks whoever translates.
-pub(super) fn chat_body(body: &Value) -> Result<Value, Rejection> {
+/// protocol, so that it checks whoever translates. The model is `None` where it is not known.
+pub(super) fn chat_body(body: &Value, model: Option<&Model>) -> Result<Value, Rejection> {
     let mut out = Map::new();
     let mut messages = Vec::new();
     let Some(most) = body.get("max_tokens").and_then(Value::as_u64) else {
@@ -16,7 +20,7 @@ pub(super) fn chat_body(body: &Value) -> Result<Value, Rejection> {
     match &body["system"] {
         Value::Null => {}
         Value::String(text) => messages.push(json!({ "role": "system", "content": text })),
-        blocks => messages.push(json!({ "role": "system", "content": text_of(blocks) })),
+        blocks => messages.push(json!({ "role": "system", "content": marked_text(blocks) })),
     }
     let turns = body.get("messages").and_then(Value::as_array);
     let turns = turns.ok_or_else(|| Rejection::parameter("messages: Field required"))?;
@@ -33,11 +37,7 @@ pub(super) fn chat_body(body: &Value) -> Result<Value, Rejection> {
         out.insert("stop".to_owned(), words.clone().into());
     }
     read_thinking(&body["thinking"], &mut out)?;
-    if let Some(schema) = body.pointer("/output_config/format/schema") {
-        let format =
-            json!({ "type": "json_schema", "json_schema": { "name": "output", "schema": schema } });
-        out.insert("response_format".to_owned(), format);
-    }
+    read_output(&body["output_config"], model, &mut out)?;
     read_tools(body, &mut out)?;
     Ok(Value::Object(out))
 }
@@ -51,6 +51,37 @@ fn text_of(blocks: &Value) -> String {
             .collect(),
         _ => String::new(),
     }
+}
+
+/// A text block, with its marker of the context cache.
+fn text_part(block: &Value) -> Value {
+    let mut part = json!({ "type": "text", "text": block["text"] });
+    if let Some(marker) = block
+        .get("cache_control")
+        .filter(|marker| !marker.is_null())
+    {
+        part["cache_control"] = marker.clone();
+    }
+    part
+}
+
+/// Text blocks as one text, or as parts where one has a marker.
+fn marked_text(blocks: &Value) -> Value {
+    let list = blocks.as_array().map_or(&[][..], Vec::as_slice);
+    if list.iter().any(|block| block["cache_control"].is_object()) {
+        let texts = list.iter().filter(|block| block["text"].is_string());
+        return texts.map(text_part).collect();
+    }
+    text_of(blocks).into()
+}
+
+fn tool_result(block: &Value) -> Value {
+    let text = text_of(&block["content"]);
+    if block["cache_control"].is_object() {
+        let part = json!({ "text": text, "cache_control": block["cache_control"] });
+        return json!([text_part(&part)]);
+    }
+    text.into()
 }
 
 fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
@@ -72,7 +103,7 @@ fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
     let mut calls = Vec::new();
     for block in blocks {
         match block["type"].as_str().unwrap_or_default() {
-            "text" => parts.push(json!({ "type": "text", "text": block["text"] })),
+            "text" => parts.push(text_part(block)),
             kind @ ("image" | "video") => parts.push(media(kind, &block["source"])?),
             "thinking" | "redacted_thinking" => {}
             "tool_use" => calls.push(json!({
@@ -81,7 +112,7 @@ fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
             })),
             "tool_result" => messages.push(json!({
                 "role": "tool", "tool_call_id": block["tool_use_id"],
-                "content": text_of(&block["content"]),
+                "content": tool_result(block),
             })),
             kind => {
                 return Err(Rejection::parameter(format!(
@@ -95,7 +126,7 @@ fn read_turn(turn: &Value, messages: &mut Vec<Value>) -> Result<(), Rejection> {
     }
     let is_text = parts.iter().all(|part| part["type"] == "text");
     let content = if is_text {
-        json!(text_of(&Value::Array(parts)))
+        marked_text(&Value::Array(parts))
     } else {
         Value::Array(parts)
     };
@@ -119,64 +150,4 @@ fn media(kind: &str, source: &Value) -> Result<Value, Rejection> {
     let url = url.ok_or_else(|| Rejection::parameter("messages: source: Field required"))?;
     let name = format!("{kind}_url");
     Ok(json!({ "type": name, &name: { "url": url } }))
-}
-
-fn read_thinking(thinking: &Value, out: &mut Map<String, Value>) -> Result<(), Rejection> {
-    match thinking["type"].as_str() {
-        // Many models think by default; a client that says nothing gets that (§6.1).
-        None => {}
-        Some("disabled") => drop(out.insert("enable_thinking".to_owned(), false.into())),
-        Some("enabled") => {
-            out.insert("enable_thinking".to_owned(), true.into());
-            if let Some(budget) = thinking["budget_tokens"].as_u64() {
-                out.insert("thinking_budget".to_owned(), budget.into());
-            }
-        }
-        Some(_) => {
-            return Err(Rejection::parameter(
-                "thinking.type should be 'enabled' or 'disabled'",
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn read_tools(body: &Value, out: &mut Map<String, Value>) -> Result<(), Rejection> {
-    let Some(tools) = body.get("tools").and_then(Value::as_array) else {
-        return Ok(());
-    };
-    let mut functions = Vec::new();
-    for tool in tools {
-        if tool["type"]
-            .as_str()
-            .is_some_and(|kind| kind.starts_with("web_search"))
-        {
-            out.insert("enable_search".to_owned(), true.into());
-            continue;
-        }
-        if !tool["input_schema"].is_object() {
-            return Err(Rejection::parameter("tools: input_schema: Field required"));
-        }
-        functions.push(json!({ "type": "function", "function": {
-            "name": tool["name"], "description": tool["description"], "parameters": tool["input_schema"],
-        }}));
-    }
-    let choice = &body["tool_choice"];
-    let forced = match choice["type"].as_str() {
-        Some("tool") => choice["name"].as_str(),
-        Some("any") if functions.len() == 1 => functions[0]["function"]["name"].as_str(),
-        _ => None,
-    };
-    if let Some(name) = forced {
-        let named = json!({ "type": "function", "function": { "name": name } });
-        out.insert("tool_choice".to_owned(), named);
-    } else if choice["type"] == "none" {
-        out.insert("tool_choice".to_owned(), "none".into());
-    }
-    if !functions.is_empty() {
-        let parallel = choice["disable_parallel_tool_use"] != true;
-        out.insert("parallel_tool_calls".to_owned(), parallel.into());
-        out.insert("tools".to_owned(), functions.into());
-    }
-    Ok(())
 }

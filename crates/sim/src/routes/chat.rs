@@ -9,14 +9,14 @@ use axum::response::Response;
 use bailian_wire::Dialect;
 use http::HeaderMap;
 use http::header::ACCEPT;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub(super) use self::orders::Orders;
 use super::anthropic::chat_body as anthropic_body;
 use super::exchange::Exchange;
 use super::wrapped::{Wanted, remember, unwrap};
-use crate::answer::{Script, answer, input_tokens};
-use crate::call::{Call, message_text};
+use crate::answer::{Answer, Script, answer, input_tokens};
+use crate::call::{Call, find_model, message_text};
 use crate::checks::{Received, check, model_name, parse};
 use crate::config::Speed;
 use crate::faults::Fault;
@@ -72,7 +72,9 @@ async fn chat(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
+    let stream_header = dialect == Dialect::Native && wants_stream(&head.headers);
+    let mut exchange = Exchange::begin(simulator, dialect, &head.uri, &head.headers);
+    exchange.framed_errors = stream_header;
     let (exchange, caller) = match exchange.known() {
         Ok(known) => known,
         Err(refused) => return refused,
@@ -85,10 +87,9 @@ async fn chat(
         Ok(orders) => orders,
         Err(problem) => return exchange.refuse(&Rejection::parameter(problem)),
     };
-    let stream_header = dialect == Dialect::Native && wants_stream(&head.headers);
     let checked = parse(&body).and_then(|body| {
         let stream = stream_header || (dialect != Dialect::Native && body["stream"] == true);
-        exchange.framed_errors = stream && dialect == Dialect::OpenAi;
+        exchange.framed_errors = stream && dialect != Dialect::Anthropic;
         exchange.guard.update(|entry| {
             model_name(&body)
                 .unwrap_or_default()
@@ -96,15 +97,20 @@ async fn chat(
             entry.stream = stream;
         });
         let body = match dialect {
-            Dialect::Anthropic => anthropic_body(&body)?,
+            Dialect::Anthropic => {
+                let id = model_name(&body).unwrap_or_default();
+                anthropic_body(&body, find_model(id, &exchange.config.models))?
+            }
             _ => body,
         };
-        let (body, wrap) = unwrap(&wanted, body, &exchange, &caller.account)?;
+        let session_cache = text(&head.headers, "x-dashscope-session-cache") == Some("enable");
+        let (body, wrap) = unwrap(&wanted, body, &exchange, &caller.account, session_cache)?;
         let received = Received {
             dialect,
             multimodal,
             stream_header,
             asynchronous: text(&head.headers, "x-dashscope-async") == Some("enable"),
+            resolves_oss: text(&head.headers, "x-dashscope-ossresourceresolve") == Some("enable"),
             body,
             wrap,
         };
@@ -176,16 +182,38 @@ async fn serve(
         Ok(exchange) => exchange,
         Err(response) => return response,
     };
-    let answer = answer(call, exchange.config.seed, script);
+    let mut answer = answer(call, exchange.config.seed, script);
+    let implicit = exchange.config.quirks.implicit_cache;
+    let cache = &exchange.simulator.shared.cache;
+    answer.cache = cache.look(account, call, implicit, Instant::now());
     let identity = Identity {
         request_id: exchange.request_id.clone(),
         created: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs()),
     };
-    exchange
-        .guard
-        .update(|entry| entry.input_tokens = answer.input_tokens);
+    exchange.guard.update(|entry| {
+        entry.input_tokens = answer.input_tokens;
+        entry.cached_tokens = answer.cache.cached;
+        entry.cache_creation_tokens = answer.cache.created;
+    });
+    let time = |answer: &Answer| {
+        let made = time_of(answer.output_tokens(), speed.tokens_per_second);
+        Duration::from_millis(speed.ttft_ms).saturating_add(made)
+    };
+    let limit = exchange.config.quirks.plain_answer_limit_ms;
+    let limit = (limit > 0 && !call.stream).then(|| Duration::from_millis(limit));
+    let mut takes = time(&answer);
+    if let Some(limit) = limit.filter(|limit| *limit < takes) {
+        takes = limit;
+        if exchange.config.quirks.plain_answer_limit_fails {
+            sleep(takes).await;
+            let message = "Request timed out, please try again later.";
+            return exchange.refuse(&Rejection::new(500, "RequestTimeOut", message));
+        }
+        let share = limit.saturating_sub(Duration::from_millis(speed.ttft_ms));
+        answer.keep(share.as_secs_f64() * speed.tokens_per_second);
+    }
     remember(&exchange, account, call, &answer, &identity);
     if call.stream {
         let frames = FrameStream::new(
@@ -193,17 +221,16 @@ async fn serve(
             answer,
             &identity,
             speed.chunk_tokens,
-            exchange.config.call_fragments,
+            &exchange.config,
         );
         let id = &identity.request_id;
         let schedule = Schedule::of_stream(call.dialect, id, frames, speed, faults);
         return exchange.stream(schedule);
     }
     let output = answer.output_tokens();
-    sleep(Duration::from_millis(speed.ttft_ms)).await;
-    sleep(time_of(output, speed.tokens_per_second)).await;
+    sleep(takes).await;
     exchange.guard.made(output);
-    let body = whole(call, &answer, &identity);
+    let body = whole(call, &answer, &identity, &exchange.config);
     let whole = faults
         .iter()
         .all(|fault| matches!(fault, Fault::Delay(_) | Fault::NoBlankLines));

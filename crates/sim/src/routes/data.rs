@@ -1,10 +1,13 @@
 //! Calls that answer with figures at once: embeddings and rerank (embeddings-rerank.md).
 
+mod contents;
+mod rerank;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bailian_wire::Dialect;
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::chat::Orders;
 use super::exchange::Exchange;
@@ -14,7 +17,7 @@ use crate::journal::Verdict;
 use crate::keys::KeyState;
 use crate::rejection::Rejection;
 use crate::schedule::Schedule;
-use crate::similarity::{embed, similarity, sparse};
+use crate::similarity::{embed, sparse};
 use crate::simulator::Simulator;
 use crate::throttle::Ask;
 use crate::tokens;
@@ -40,15 +43,18 @@ pub(super) async fn multimodal_embeddings(
     State(simulator): State<Simulator>,
     request: Request,
 ) -> Response {
-    serve(simulator, Dialect::Native, request, embeddings_of_contents).await
+    serve(simulator, Dialect::Native, request, contents::embeddings).await
 }
 
-pub(super) async fn rerank(State(simulator): State<Simulator>, request: Request) -> Response {
-    serve(simulator, Dialect::Native, request, native_rerank).await
+pub(super) async fn native_rerank(
+    State(simulator): State<Simulator>,
+    request: Request,
+) -> Response {
+    serve(simulator, Dialect::Native, request, rerank::native).await
 }
 
 pub(super) async fn flat_rerank(State(simulator): State<Simulator>, request: Request) -> Response {
-    serve(simulator, Dialect::Native, request, compatible_rerank).await
+    serve(simulator, Dialect::Native, request, rerank::flat).await
 }
 
 /// An answer and its tokens.
@@ -209,6 +215,10 @@ fn embeddings_of_native(body: &Value, request_id: &str) -> Answered {
         "dense&sparse" => (true, true),
         _ => return Err(Rejection::parameter("output_type is invalid.")),
     };
+    let is_old = matches!(model, "text-embedding-v1" | "text-embedding-v2");
+    if thin && is_old {
+        return Err(Rejection::parameter("output_type is invalid."));
+    }
     let embeddings: Vec<Value> = texts
         .iter()
         .enumerate()
@@ -235,183 +245,4 @@ fn embeddings_of_native(body: &Value, request_id: &str) -> Answered {
         "request_id": request_id,
     });
     Ok((answer, total))
-}
-
-/// Texts, pictures and videos (§3).
-fn embeddings_of_contents(body: &Value, request_id: &str) -> Answered {
-    let model = model_name(body).unwrap_or_default();
-    let dimensions = match model {
-        "qwen3-vl-embedding" => 2560,
-        "tongyi-embedding-vision-plus" | "tongyi-embedding-vision-plus-2026-03-06" => 1152,
-        "tongyi-embedding-vision-flash" | "tongyi-embedding-vision-flash-2026-03-06" => 768,
-        "qwen2.5-vl-embedding" | "multimodal-embedding-v1" => 1024,
-        other => return Err(unknown_model(other)),
-    };
-    let contents = body.pointer("/input/contents").and_then(Value::as_array);
-    let contents = contents.filter(|contents| !contents.is_empty());
-    let contents = contents.ok_or_else(|| Rejection::parameter("[] is too short"))?;
-    if contents.len() > 20 {
-        return Err(Rejection::parameter(
-            "Value error, batch size is invalid, it should not be larger than 20.",
-        ));
-    }
-    let (mut text_tokens, mut image_tokens) = (0, 0);
-    let mut parts = Vec::new();
-    for content in contents {
-        let (kind, what) = match content {
-            Value::String(text) => ("text", text.clone()),
-            Value::Object(members) => {
-                let known = ["text", "image", "video", "multi_images"];
-                let found = known
-                    .iter()
-                    .find_map(|kind| Some((*kind, members.get(*kind)?)));
-                let (kind, value) =
-                    found.ok_or_else(|| Rejection::parameter("contents is invalid."))?;
-                (
-                    kind,
-                    value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), str::to_owned),
-                )
-            }
-            _ => return Err(Rejection::parameter("contents is invalid.")),
-        };
-        if kind == "text" {
-            text_tokens += tokens::count(&what);
-        } else {
-            image_tokens += 402;
-        }
-        parts.push((kind, what));
-    }
-    let fused = body.pointer("/parameters/enable_fusion") == Some(&Value::Bool(true))
-        || model == "qwen2.5-vl-embedding";
-    let embeddings: Vec<Value> = if fused {
-        let all: String = parts.iter().map(|(_, what)| what.as_str()).collect();
-        vec![json!({ "index": 0, "embedding": embed(&all, dimensions), "type": "fusion" })]
-    } else {
-        parts
-            .iter()
-            .enumerate()
-            .map(|(index, (kind, what))| {
-                let kind = if model == "qwen3-vl-embedding" {
-                    "vl"
-                } else {
-                    kind
-                };
-                json!({ "index": index, "embedding": embed(what, dimensions), "type": kind })
-            })
-            .collect()
-    };
-    let input = text_tokens + image_tokens;
-    let answer = json!({
-        "output": { "embeddings": embeddings },
-        "usage": {
-            "input_tokens": input,
-            "input_tokens_details": { "image_tokens": image_tokens, "text_tokens": text_tokens },
-            "output_tokens": 1,
-            "total_tokens": input + 1,
-        },
-        "request_id": request_id,
-    });
-    Ok((answer, input))
-}
-
-/// What is ranked, and how.
-struct Ranking {
-    results: Vec<Value>,
-    tokens: u64,
-}
-
-fn rank(
-    model: &str,
-    query: &Value,
-    documents: Option<&Value>,
-    options: &Map<String, Value>,
-) -> Result<Ranking, Rejection> {
-    let text = |value: &Value| {
-        value.as_str().map(str::to_owned).or_else(|| {
-            let members = value.as_object()?;
-            let known = ["text", "image", "video"];
-            let found = known.iter().find_map(|kind| members.get(*kind)?.as_str());
-            found.map(str::to_owned)
-        })
-    };
-    let query = text(query).ok_or_else(|| Rejection::parameter("query is required."))?;
-    let documents = documents.and_then(Value::as_array);
-    let documents = documents.filter(|documents| !documents.is_empty());
-    let documents = documents.ok_or_else(|| Rejection::parameter("documents is required."))?;
-    let most = if model == "qwen3-vl-rerank" { 100 } else { 500 };
-    if documents.len() > most {
-        return Err(Rejection::parameter(format!(
-            "documents size is invalid, it should not be larger than {most}."
-        )));
-    }
-    let returns = options.get("return_documents") == Some(&Value::Bool(true));
-    let mut tokens = tokens::count(&query) * documents.len() as u64;
-    let mut scored = Vec::new();
-    for (index, document) in documents.iter().enumerate() {
-        let what = text(document).ok_or_else(|| Rejection::parameter("documents is invalid."))?;
-        tokens += tokens::count(&what);
-        scored.push((similarity(&query, &what), index, document));
-    }
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let top = options.get("top_n").and_then(Value::as_u64);
-    let top = top.and_then(|top| usize::try_from(top).ok());
-    scored.truncate(top.unwrap_or(usize::MAX));
-    let results = scored.into_iter().map(|(score, index, document)| {
-        let mut result = json!({ "index": index, "relevance_score": score });
-        if returns {
-            result["document"] = match document {
-                Value::String(text) => json!({ "text": text }),
-                other => other.clone(),
-            };
-        }
-        result
-    });
-    Ok(Ranking {
-        results: results.collect(),
-        tokens,
-    })
-}
-
-fn native_rerank(body: &Value, request_id: &str) -> Answered {
-    let model = model_name(body).unwrap_or_default();
-    let known = [
-        "gte-rerank-v2",
-        "qwen3-vl-rerank",
-        "qwen3-rerank",
-        "qwen3.7-text-rerank",
-    ];
-    if !known.contains(&model) {
-        return Err(unknown_model(model));
-    }
-    let options = body.get("parameters").and_then(Value::as_object).cloned();
-    let input = &body["input"];
-    let ranking = rank(
-        model,
-        &input["query"],
-        input.get("documents"),
-        &options.unwrap_or_default(),
-    )?;
-    let answer = json!({
-        "output": { "results": ranking.results },
-        "usage": { "total_tokens": ranking.tokens },
-        "request_id": request_id,
-    });
-    Ok((answer, ranking.tokens))
-}
-
-fn compatible_rerank(body: &Value, request_id: &str) -> Answered {
-    let model = model_name(body).unwrap_or_default();
-    if model != "qwen3-rerank" {
-        return Err(unknown_model(model));
-    }
-    let mut options = body.as_object().cloned().unwrap_or_default();
-    options.remove("return_documents");
-    let ranking = rank(model, &body["query"], body.get("documents"), &options)?;
-    let answer = json!({
-        "object": "list", "results": ranking.results, "model": model, "id": request_id,
-        "usage": { "total_tokens": ranking.tokens },
-    });
-    Ok((answer, ranking.tokens))
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::body::AnswerBody;
@@ -177,15 +178,30 @@ impl Exchange {
     /// Answers with an error, under an HTTP status that need not be the error's.
     pub(super) fn fail(self, rejection: &Rejection, status: u16, verdict: Verdict) -> Response {
         self.note_error(rejection, status);
-        let mut body = rejection.body(self.dialect, &self.request_id);
+        let plain = self.dialect == Dialect::Anthropic
+            && status == 400
+            && self.config.quirks.anthropic_plain_errors;
+        let mut body = if plain {
+            let message = rejection.compat_words().1;
+            json!({ "message": message, "request_id": self.request_id }).to_string()
+        } else {
+            rejection.body(self.dialect, &self.request_id)
+        };
         let retry_after = self.config.retry_after.filter(|_| status == 429);
         let framed = self.framed_errors && self.config.sse_framed_errors;
         if framed {
-            body = format!("data: {body}\n\n");
+            body = match self.dialect {
+                Dialect::Native => {
+                    format!("id:1\nevent:error\n:HTTP_STATUS/{status}\ndata:{body}\n\n")
+                }
+                _ => format!("data: {body}\n\n"),
+            };
         }
+        let says_stream = framed && !self.config.quirks.framed_errors_as_json;
+        let dialect = self.dialect;
         let mut response = self.json(status, Bytes::from(body), verdict);
-        if framed {
-            put_stream_headers(response.headers_mut(), Dialect::OpenAi);
+        if says_stream {
+            put_stream_headers(response.headers_mut(), dialect);
         }
         if let Some(seconds) = retry_after {
             response

@@ -1,7 +1,5 @@
 //! Stored responses and conversations (compat.md §5.2, §5.4).
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -10,11 +8,11 @@ use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
 
 use super::exchange::Exchange;
-use super::wrapped::unknown_response;
+use super::responses::{unknown_conversation, unknown_response};
 use crate::journal::Verdict;
 use crate::rejection::Rejection;
 use crate::simulator::Simulator;
-use crate::stored::{Conversation, MOST_ITEMS};
+use crate::stored::{Conversation, MOST_ITEMS, now_millis, with_ids};
 
 /// `GET`, `DELETE /responses/{id}`, `GET …/input_items`.
 pub(super) async fn response(
@@ -48,8 +46,8 @@ pub(super) async fn response(
             .ok_or_else(|| unknown_response(id)),
         ("GET", "input_items") => responses
             .get(&account, id)
-            .map(|stored| list(stored.input))
-            .ok_or_else(|| unknown_response(id)),
+            .ok_or_else(|| unknown_response(id))
+            .and_then(|stored| page(stored.input, &uri)),
         _ => Err(Rejection::new(404, "NotFound", "Not found!")),
     };
     finish(exchange, answer)
@@ -65,33 +63,81 @@ fn finish(exchange: Exchange, answer: Result<Value, Rejection>) -> Response {
     }
 }
 
-/// Milliseconds here, seconds on the response object (§5.4).
-fn now_millis() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// How many entries a list has when the call does not say, and at most.
+const PAGE: (usize, usize) = (20, 100);
+/// How many items can be added at once, and how many pairs metadata can have.
+const MOST_ADDED: usize = 20;
+const MOST_PAIRS: usize = 16;
+
+/// A part of a list, as the query asks for it: `after`, `limit`, `order`.
+fn page(items: Vec<Value>, uri: &Uri) -> Result<Value, Rejection> {
+    let asked = |name: &str| {
+        let pairs = uri.query().unwrap_or_default().split('&');
+        pairs
+            .filter_map(|pair| pair.split_once('='))
+            .find_map(|(key, value)| (key == name).then_some(value))
+    };
+    let limit = match asked("limit").map(str::parse::<usize>) {
+        None => PAGE.0,
+        Some(Ok(limit)) if (1..=PAGE.1).contains(&limit) => limit,
+        Some(_) => {
+            return Err(Rejection::parameter(format!(
+                "limit should be in [1, {}]",
+                PAGE.1
+            )));
+        }
+    };
+    let mut items = items;
+    match asked("order") {
+        None | Some("asc") => {}
+        Some("desc") => items.reverse(),
+        Some(_) => return Err(Rejection::parameter("order should be 'asc' or 'desc'")),
+    }
+    if let Some(after) = asked("after") {
+        let place = items.iter().position(|item| item["id"] == after);
+        let place = place
+            .ok_or_else(|| Rejection::parameter(format!("Item with id '{after}' not found.")))?;
+        items.drain(..=place);
+    }
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    Ok(list(items, has_more))
 }
 
-fn list(items: Vec<Value>) -> Value {
-    let now = now_millis();
+fn list(items: Vec<Value>, has_more: bool) -> Value {
     let data: Vec<Value> = items
         .into_iter()
-        .enumerate()
-        .map(|(place, mut item)| {
+        .map(|mut item| {
             if let Some(members) = item.as_object_mut() {
-                members
-                    .entry("id")
-                    .or_insert_with(|| format!("msg_{place}").into());
                 members.entry("type").or_insert_with(|| "message".into());
-                members.entry("created_at").or_insert_with(|| now.into());
             }
             item
         })
         .collect();
     let id = |item: Option<&Value>| item.map(|item| item["id"].clone());
     json!({ "object": "list", "first_id": id(data.first()), "last_id": id(data.last()),
-        "has_more": false, "data": data })
+        "has_more": has_more, "data": data })
+}
+
+fn new_items(body: &Value, seed: &str) -> Result<Vec<Value>, Rejection> {
+    let items = body["items"].as_array().cloned().unwrap_or_default();
+    if items.len() > MOST_ADDED {
+        return Err(Rejection::parameter(format!(
+            "items should have at most {MOST_ADDED} entries"
+        )));
+    }
+    Ok(with_ids(items, seed))
+}
+
+fn metadata(body: &Value) -> Result<Value, Rejection> {
+    match &body["metadata"] {
+        Value::Null => Ok(json!({})),
+        Value::Object(pairs) if pairs.len() <= MOST_PAIRS => Ok(pairs.clone().into()),
+        Value::Object(_) => Err(Rejection::parameter(format!(
+            "metadata should have at most {MOST_PAIRS} pairs"
+        ))),
+        _ => Err(Rejection::parameter("metadata should be an object")),
+    }
 }
 
 /// `POST /conversations`.
@@ -108,12 +154,9 @@ pub(super) async fn new_conversation(
         };
     let account = caller.account;
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let items = body["items"].as_array().cloned().unwrap_or_default();
-    let answer = if items.len() > 20 {
-        Err(Rejection::parameter("items should have at most 20 entries"))
-    } else {
-        let id = format!("conv_{}", exchange.request_id.replace('-', ""));
-        let metadata = body["metadata"].as_object().cloned().unwrap_or_default();
+    let id = format!("conv_{}", exchange.request_id.replace('-', ""));
+    let read = new_items(&body, &id).and_then(|items| Ok((items, metadata(&body)?)));
+    let answer = read.map(|(items, metadata)| {
         let object = json!({ "id": id, "object": "conversation", "created_at": now_millis(),
             "metadata": metadata });
         let conversation = Conversation {
@@ -122,8 +165,8 @@ pub(super) async fn new_conversation(
         };
         let stored = &exchange.simulator.shared.stored;
         stored.conversations.put(&account, &id, conversation);
-        Ok(object)
-    };
+        object
+    });
     finish(exchange, answer)
 }
 
@@ -146,50 +189,46 @@ pub(super) async fn conversation(
     let id = parts.first().copied().unwrap_or_default();
     let shelf = &exchange.simulator.shared.stored.conversations;
     let Some(mut known) = shelf.get(&account, id) else {
-        let message = format!("Conversation with id '{id}' not found.");
-        return exchange.refuse(&Rejection::new(404, "InvalidParameter", message));
+        return exchange.refuse(&unknown_conversation(id));
     };
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let missing = || Rejection::new(404, "NotFound", "Not found!");
     let answer = match (method.as_str(), parts.get(1..).unwrap_or_default()) {
         ("GET", []) => Ok(known.object),
-        ("POST", []) => {
-            known.object["metadata"] = body["metadata"].clone();
+        ("POST", []) => metadata(&body).map(|metadata| {
+            known.object["metadata"] = metadata;
             let object = known.object.clone();
             shelf.put(&account, id, known);
-            Ok(object)
-        }
+            object
+        }),
         ("DELETE", []) => {
             shelf.remove(&account, id);
             Ok(json!({ "id": id, "object": "conversation.deleted", "deleted": true }))
         }
-        ("GET", ["items"]) => Ok(list(known.items)),
-        ("POST", ["items"]) => {
-            let new = body["items"].as_array().cloned().unwrap_or_default();
+        ("GET", ["items"]) => page(known.items, &uri),
+        ("POST", ["items"]) => new_items(&body, &exchange.request_id).and_then(|new| {
             if known.items.len() + new.len() > MOST_ITEMS {
-                Err(Rejection::parameter("the conversation has too many items"))
-            } else {
-                let first = known.items.len();
-                for (place, mut item) in new.into_iter().enumerate() {
-                    if item["id"].is_null() && item.is_object() {
-                        item["id"] = format!("msg_{}", first + place).into();
-                    }
-                    known.items.push(item);
-                }
-                let added = known.items[first..].to_vec();
-                shelf.put(&account, id, known);
-                Ok(list(added))
+                let full = "the conversation has too many items";
+                return Err(Rejection::parameter(full));
             }
-        }
+            known.items.extend(new.iter().cloned());
+            shelf.put(&account, id, known);
+            Ok(list(new, false))
+        }),
         ("GET", ["items", item]) => {
             let found = known.items.into_iter().find(|known| known["id"] == *item);
             found.ok_or_else(missing)
         }
         ("DELETE", ["items", item]) => {
+            let before = known.items.len();
             known.items.retain(|known| known["id"] != *item);
-            let object = known.object.clone();
-            shelf.put(&account, id, known);
-            Ok(object)
+            if known.items.len() == before {
+                Err(missing())
+            } else {
+                let object = known.object.clone();
+                shelf.put(&account, id, known);
+                Ok(object)
+            }
         }
         _ => Err(missing()),
     };

@@ -1,5 +1,6 @@
 //! What is written of what upstream sends: its own frames, or a translation.
 
+use bailian_wire::chat::Usage;
 use bailian_wire::error::{ApiError, ErrorClass, parse_error_event};
 use bailian_wire::stream::StreamSurface;
 use bytes::{Bytes, BytesMut};
@@ -111,6 +112,14 @@ impl Writer {
         }
     }
 
+    /// The whole report.
+    pub(super) fn report(&self) -> Option<Usage> {
+        match self {
+            Self::Relay(relay) => relay.tap.report(dialect_of(relay.surface)),
+            Self::Translate(translator) => translator.report(),
+        }
+    }
+
     pub(super) fn has_report(&self) -> bool {
         match self {
             Self::Relay(relay) => relay.tap.has_report(),
@@ -123,6 +132,16 @@ impl Writer {
         match self {
             Self::Relay(relay) => relay.is_finished(),
             Self::Translate(translator) => translator.is_finished(),
+        }
+    }
+
+    /// Whether the last frame of the answer has been written, though upstream has not closed.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Self::Relay(relay) => {
+                relay.has_ended || (relay.surface == StreamSurface::Native && relay.is_finished())
+            }
+            Self::Translate(_) => false,
         }
     }
 

@@ -1,0 +1,266 @@
+//! Who may call, what it costs and who pays: the directory of keys, budgets, prices and the ledger,
+//! as a request meets them.
+
+mod charge;
+mod cost;
+mod fixed;
+mod keeper;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailian_ledger::{Filter, Ledger, Postgres, Reader, Settings as LedgerSettings, Sqlite};
+use bailian_prices::PriceBook;
+use bailian_tenants::budget::{Budgets, Spent};
+use bailian_tenants::key::Pepper;
+use bailian_tenants::store::{PostgresStore, SqliteStore, Store};
+use bailian_tenants::{Admin, Caller, Currency, KeyId, Live, Money, NodeId, Now, Rates};
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::charge::{Asked, Charge, Done, is_limited};
+use self::keeper::Keeper;
+use crate::clock::Clock;
+use crate::config::{Config, DataConfig};
+
+/// How long a start waits for what earlier processes left to be in the store, so that budgets count
+/// it. What takes longer is counted when it is there.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
+/// Why keys, budgets or the ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The folder cannot be made.
+    #[error("the data folder {} cannot be made; set data.folder to one that can", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The secret that keys are digested with cannot be used.
+    #[error(transparent)]
+    Pepper(#[from] bailian_tenants::key::PepperError),
+    /// The store of tenants and keys cannot be used.
+    #[error("the store of keys cannot be used")]
+    Store(#[from] bailian_tenants::store::StoreError),
+    /// The first key cannot be made.
+    #[error("the first key cannot be made")]
+    FirstKey(#[from] bailian_tenants::AdminError),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] bailian_ledger::OpenError),
+    /// The database's address cannot be used.
+    #[error("data.database cannot be used: {0}")]
+    Database(String),
+    /// The thread beside the requests cannot be started.
+    #[error("cannot start the thread that follows the store of keys")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Shared by all runtimes of a gateway.
+pub(crate) struct Accounting {
+    pub(crate) prices: PriceBook,
+    promotions: bool,
+    pub(crate) rates: Rates,
+    pub(crate) live: Arc<Live>,
+    pub(crate) admin: Arc<Admin>,
+    pub(crate) budgets: Budgets,
+    pub(crate) ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    /// What ends the open streams of a key.
+    cuts: Arc<Mutex<HashMap<KeyId, CancellationToken>>>,
+    /// The key that was made as there was none; shown once.
+    first_key: Mutex<Option<SecretString>>,
+    _keeper: Keeper,
+}
+
+impl Accounting {
+    /// Opens everything that is in the data folder, or makes it.
+    pub(crate) fn open(
+        config: &Config,
+        data: &DataConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, DataError> {
+        make_folder(&data.folder)?;
+        let pepper = Pepper::load_or_create(&data.folder.join("pepper"))?;
+        let rates = config.prices.rates.clone();
+        let store = open_store(data, &pepper, &rates)?;
+        let admin = Admin::new(Arc::clone(&store), pepper.clone(), rates.clone());
+        let now = now_of(&*clock);
+        let first_key = if config.keys.is_empty() {
+            admin.first_start(now.wall)?
+        } else {
+            None
+        };
+        let fixed = fixed::rows(&pepper, &config.keys, &data.tenants);
+        let live = Arc::new(Live::load(store, pepper, fixed)?);
+        let settings = LedgerSettings::new(data.folder.join("spool"));
+        let ledger = match &data.database {
+            Some(address) => {
+                let store = Postgres::new(address.expose_secret())
+                    .map_err(|error| DataError::Database(error.to_string()))?;
+                Ledger::open(settings, store)?
+            }
+            None => Ledger::open(settings, Sqlite::new(data.folder.join("ledger.db")))?,
+        };
+        let budgets = Budgets::new(rates.clone());
+        let cuts = Arc::new(Mutex::new(HashMap::<KeyId, CancellationToken>::new()));
+        let keeper = Keeper::start(keeper::Work {
+            live: Arc::clone(&live),
+            budgets: budgets.clone(),
+            rates: rates.clone(),
+            reader: ledger.reader(),
+            cuts: Arc::clone(&cuts),
+            clock: Arc::clone(&clock),
+            keep_days: data.keep_days,
+        })
+        .map_err(DataError::Thread)?;
+        if !budgets.due(&live.current(), now).is_empty() {
+            ledger.flush(CATCH_UP);
+            restore(&budgets, &rates, &live, &mut ledger.reader(), now);
+        }
+        Ok(Arc::new(Self {
+            prices: config.prices.book.clone(),
+            promotions: config.prices.promotions,
+            rates,
+            live,
+            admin: Arc::new(admin),
+            budgets,
+            ledger,
+            clock,
+            cuts,
+            first_key: Mutex::new(first_key.map(|key| key.expose_secret().into())),
+            _keeper: keeper,
+        }))
+    }
+
+    /// The moment, on both clocks.
+    pub(crate) fn now(&self) -> Now {
+        now_of(&*self.clock)
+    }
+
+    /// Who is behind a key.
+    pub(crate) fn authenticate(&self, presented: &[u8], address: IpAddr) -> Option<Caller> {
+        let directory = self.live.current();
+        let result = directory.authenticate(presented, self.now().wall, address);
+        result
+            .inspect_err(|denied| {
+                tracing::info!(
+                    reason = denied.reason().as_str(),
+                    key = denied.key().map(|key| key.to_string()),
+                    "a key was refused"
+                );
+            })
+            .ok()
+    }
+
+    /// What ends the open streams of a key, once it is revoked so.
+    pub(crate) fn cut_of(&self, key: KeyId) -> CancellationToken {
+        self.cuts.lock().entry(key).or_default().clone()
+    }
+
+    /// The key that was made at the first start; once.
+    pub(crate) fn take_first_key(&self) -> Option<SecretString> {
+        self.first_key.lock().take()
+    }
+
+    /// Takes over what the administration changed, at once.
+    pub(crate) fn refresh(&self) {
+        keeper::follow(&self.live, &self.cuts);
+    }
+}
+
+impl fmt::Debug for Accounting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounting")
+            .field("live", &self.live)
+            .field("budgets", &self.budgets)
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open_store(
+    data: &DataConfig,
+    pepper: &Pepper,
+    rates: &Rates,
+) -> Result<Arc<dyn Store>, DataError> {
+    Ok(match &data.database {
+        Some(address) => Arc::new(PostgresStore::open(
+            address.expose_secret(),
+            pepper,
+            rates.clone(),
+        )?),
+        None => {
+            let path = data.folder.join("tenants.db");
+            Arc::new(SqliteStore::open(&path, pepper, rates.clone())?)
+        }
+    })
+}
+
+/// Makes the folder, for its owner alone.
+fn make_folder(folder: &std::path::Path) -> Result<(), DataError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|source| DataError::Folder {
+        folder: folder.to_owned(),
+        source,
+    })
+}
+
+fn now_of(clock: &dyn Clock) -> Now {
+    let millis = i64::try_from(clock.unix_millis()).unwrap_or(i64::MAX);
+    Now {
+        wall: jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+        monotonic: clock.now(),
+    }
+}
+
+/// Counts what was spent before this process began, as the ledger knows it.
+fn restore(budgets: &Budgets, rates: &Rates, live: &Live, reader: &mut Reader, now: Now) {
+    for due in budgets.due(&live.current(), now) {
+        let mut filter = Filter::default();
+        let millis = |at: jiff::Timestamp| u64::try_from(at.as_millisecond()).unwrap_or(0);
+        filter.from_unix_ms = due.from.map(millis);
+        filter.to_unix_ms = due.until.map(millis);
+        match due.account.node {
+            NodeId::Tenant(id) => filter.tenant = Some(id.to_string()),
+            NodeId::Project(id) => filter.project = Some(id.to_string()),
+            NodeId::Key(id) => filter.key_id = Some(id.to_string()),
+        }
+        let rows = match reader.usage(&filter, &[]) {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::warn!(%error, "what was spent before cannot be counted yet");
+                return;
+            }
+        };
+        let mut spent = Spent::default();
+        let mut money = Vec::new();
+        for row in rows {
+            spent.tokens += row.tokens.input + row.tokens.output;
+            for (currency, amount) in row.cost {
+                let currency = currency.as_str().parse::<Currency>();
+                money.extend(
+                    currency
+                        .ok()
+                        .and_then(|currency| Money::from_decimal_up(amount, currency).ok()),
+                );
+            }
+        }
+        match rates.cost(money) {
+            Ok(cost) => spent.cost = cost,
+            Err(error) => tracing::warn!(%error, "what was spent before is counted in part only"),
+        }
+        budgets.restore(&due, &spent, now);
+    }
+}

@@ -1,0 +1,171 @@
+//! What the gateway keeps of its own (keys, budgets, the ledger), and what things cost.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bailian_prices::{PriceBook, PriceOverride};
+use bailian_tenants::settings::{Settings, SettingsInput};
+use bailian_tenants::{Currency, Rates};
+use rust_decimal::Decimal;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::Problem;
+use super::secret::{self, Environment};
+
+/// Where the gateway keeps what it has to remember.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DataConfig {
+    /// The folder, on a local disk: the pepper of keys, the spool of the ledger, and the databases
+    /// where these are SQLite's.
+    pub folder: PathBuf,
+    /// A PostgreSQL address, in the place of SQLite; replicas share it.
+    pub database: Option<SecretString>,
+    /// Records older than so many days are deleted; `None` keeps them.
+    pub keep_days: Option<u32>,
+    /// Settings of tenants by name, beside those that the administration makes.
+    pub tenants: Vec<Settings>,
+}
+
+impl DataConfig {
+    /// SQLite in a folder, and nothing deleted.
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            database: None,
+            keep_days: None,
+            tenants: Vec::new(),
+        }
+    }
+}
+
+/// What requests cost.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PricesConfig {
+    /// The published prices, and the operator's own before them.
+    pub book: PriceBook,
+    /// Whether published promotions count.
+    pub promotions: bool,
+    /// What currencies are worth.
+    pub rates: Rates,
+}
+
+impl Default for PricesConfig {
+    fn default() -> Self {
+        Self {
+            book: PriceBook::embedded().clone(),
+            promotions: false,
+            rates: Rates::only(Currency::CNY),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DataFile {
+    folder: String,
+    database: Option<String>,
+    keep_days: Option<u32>,
+}
+
+impl std::fmt::Debug for DataFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataFile").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PricesFile {
+    promotions: Option<bool>,
+    #[serde(default)]
+    rates: BTreeMap<String, String>,
+    #[serde(default)]
+    overrides: Vec<PriceOverride>,
+}
+
+impl DataFile {
+    pub(super) fn resolve(
+        self,
+        tenants: Vec<Settings>,
+        environment: &dyn Environment,
+        problems: &mut Vec<Problem>,
+    ) -> DataConfig {
+        let database = self.database.and_then(|text| {
+            let resolved = secret::resolve(&text, environment).and_then(|address| {
+                let scheme = address.expose_secret().split("://").next();
+                match scheme {
+                    Some("postgres" | "postgresql") => Ok(address),
+                    _ => Err("is no address that begins with postgres://".to_owned()),
+                }
+            });
+            resolved
+                .map_err(|problem| problems.push(Problem::new("data.database", problem)))
+                .ok()
+        });
+        if self.keep_days == Some(0) {
+            let problem = "is 0, which keeps nothing; leave it out to keep everything";
+            problems.push(Problem::new("data.keep_days", problem));
+        }
+        if self.folder.trim().is_empty() {
+            problems.push(Problem::new("data.folder", "is empty"));
+        }
+        DataConfig {
+            folder: PathBuf::from(self.folder),
+            database,
+            keep_days: self.keep_days,
+            tenants,
+        }
+    }
+}
+
+impl PricesFile {
+    pub(super) fn resolve(self, problems: &mut Vec<Problem>) -> PricesConfig {
+        let mut prices = PricesConfig {
+            promotions: self.promotions.unwrap_or(false),
+            ..PricesConfig::default()
+        };
+        let mut rates = Vec::new();
+        for (code, rate) in &self.rates {
+            let place = format!("prices.rates.{code}");
+            match (code.parse::<Currency>(), rate.parse::<Decimal>()) {
+                (Ok(currency), Ok(rate)) => rates.push((currency, rate)),
+                (Err(error), _) => problems.push(Problem::new(place, error.to_string())),
+                (_, Err(_)) => problems.push(Problem::new(
+                    place,
+                    "is no amount of CNY in quotes, such as \"7.2\"",
+                )),
+            }
+        }
+        match Rates::new(Currency::CNY, rates) {
+            Ok(rates) => prices.rates = rates,
+            Err(error) => problems.push(Problem::new("prices.rates", error.to_string())),
+        }
+        if !self.overrides.is_empty() {
+            match prices.book.with_overrides(self.overrides) {
+                Ok(book) => prices.book = book,
+                Err(error) => problems.push(Problem::new("prices.overrides", error.to_string())),
+            }
+        }
+        prices
+    }
+}
+
+/// Checks the settings of a tenant or key.
+pub(super) fn resolve_settings(
+    input: SettingsInput,
+    place: &str,
+    rates: &Rates,
+    problems: &mut Vec<Problem>,
+) -> Option<Settings> {
+    input
+        .check(rates)
+        .map_err(|found| {
+            let found = found.into_iter();
+            problems
+                .extend(found.map(|it| Problem::new(format!("{place}.{}", it.path), it.message)));
+        })
+        .ok()
+}

@@ -1,0 +1,364 @@
+//! What is kept of one request. No prompt, no answer and no key is among it.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::text::{Currency, Text};
+
+/// The outcomes that the ledger itself gives; every other is the caller's word.
+pub mod outcome {
+    /// Begun by a process that lives, or whose death has not been noticed yet.
+    pub const RUNNING: &str = "running";
+    /// Begun by a process that died before it could say how the request ended.
+    pub const UNKNOWN: &str = "unknown";
+    /// Given up without a word; the amounts are the estimate.
+    pub const ABANDONED: &str = "abandoned";
+}
+
+/// The most of any one count. A count above it is no true one, and would spoil every sum.
+pub const MOST_UNITS: u64 = 1_000_000_000_000;
+
+/// The attempts that a record lists; `attempts` counts all of them.
+pub const MOST_ATTEMPTS: usize = 8;
+
+/// What is known when a request begins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Begin<'a> {
+    /// The request's id: a version 7 UUID, unique for ever.
+    pub id: Uuid,
+    /// When it began, in milliseconds since the Unix epoch, by the caller's clock.
+    pub started_unix_ms: u64,
+    /// Whose request it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Text<'a>>,
+    /// The tenant's project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<Text<'a>>,
+    /// The id or name of the virtual key, never the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<Text<'a>>,
+    /// What the path serves, such as `chat` or `embeddings`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surface: Option<Text<'a>>,
+    /// The protocol the client speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Text<'a>>,
+    /// The model as the client named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Text<'a>>,
+    /// What it may come to. It stands in for the truth while that is unknown.
+    #[serde(skip_serializing_if = "Estimate::is_empty")]
+    pub estimate: Estimate,
+}
+
+/// What a request may come to, guessed before it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Estimate {
+    /// Input tokens.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub input_tokens: u64,
+    /// Output tokens.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output_tokens: u64,
+    /// What they cost; `None` when there is no price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Decimal>,
+    /// In which currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+}
+
+/// Tokens by kind. `cached` and `cache_created` are parts of `input`, `reasoning` is of `output`,
+/// as the service reports them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Tokens {
+    /// All input tokens.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub input: u64,
+    /// Of these, read from a cache.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cached: u64,
+    /// Of these, written to a cache.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_created: u64,
+    /// All output tokens.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output: u64,
+    /// Of these, spent on reasoning.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reasoning: u64,
+}
+
+/// One try of a request on one target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Attempt<'a> {
+    /// The account it went to.
+    pub account: Text<'a>,
+    /// The model's name there.
+    pub model: Text<'a>,
+    /// How it ended, in the caller's words.
+    pub outcome: Text<'a>,
+    /// The HTTP status; `None` when there was no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// What is known when a request has ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Settlement<'a> {
+    /// The account that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Text<'a>>,
+    /// The account's region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Text<'a>>,
+    /// The model's name there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_model: Option<Text<'a>>,
+    /// How often the request was sent.
+    #[serde(skip_serializing_if = "is_zero_u32")]
+    pub attempts: u32,
+    /// The first [`MOST_ATTEMPTS`] of these.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "first_few")]
+    pub attempt_list: Vec<Attempt<'a>>,
+    /// Tokens by kind.
+    pub tokens: Tokens,
+    /// Images made.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub images: u64,
+    /// Audio or video, in milliseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub media_ms: u64,
+    /// Characters spoken.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub characters: u64,
+    /// What it cost, exactly; `None` when there is no price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Decimal>,
+    /// In which currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+    /// The version of the prices that gave the cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_version: Option<Text<'a>>,
+    /// Why there is no cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unpriced: Option<Text<'a>>,
+    /// How long it waited for leave to be sent, in milliseconds, by a clock that is never set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued_ms: Option<u64>,
+    /// When the first token went to the client, in milliseconds since it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<u64>,
+    /// How long it took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_ms: Option<u64>,
+    /// The status the client got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// How it ended, in the caller's words; [`outcome`] has the ledger's own.
+    pub outcome: Text<'a>,
+    /// The error's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<Text<'a>>,
+    /// Upstream's id of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_request_id: Option<Text<'a>>,
+    /// Whether the answer was a stream.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stream: bool,
+    /// Whether the amounts are guessed: upstream did not say them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+}
+
+/// One request as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// Who asked for what.
+    #[serde(flatten)]
+    pub begin: Begin<'static>,
+    /// How it ended. While nobody knows, the amounts are the estimate.
+    #[serde(flatten)]
+    pub end: Settlement<'static>,
+    /// The run of the gateway that took the request.
+    pub process: Uuid,
+    /// Whether the end is known. It is then never changed again.
+    pub settled: bool,
+}
+
+impl Begin<'_> {
+    /// A request with nothing but its id and its beginning.
+    pub fn new(id: Uuid, started_unix_ms: u64) -> Self {
+        Self {
+            id,
+            started_unix_ms,
+            ..Self::default()
+        }
+    }
+}
+
+impl Estimate {
+    /// An estimate of tokens without a price.
+    pub fn of_tokens(input_tokens: u64, output_tokens: u64) -> Self {
+        Self {
+            input_tokens,
+            output_tokens,
+            ..Self::default()
+        }
+    }
+
+    /// The same with a price.
+    pub fn with_cost(self, cost: Decimal, currency: Currency) -> Self {
+        Self {
+            cost: Some(cost),
+            currency: Some(currency),
+            ..self
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The estimate in the place of what is not known.
+    pub(crate) fn as_settlement(self, outcome: &'static str) -> Settlement<'static> {
+        Settlement {
+            tokens: Tokens::new(self.input_tokens, self.output_tokens),
+            cost: self.cost,
+            currency: self.currency,
+            outcome: outcome.into(),
+            estimated: true,
+            ..Settlement::default()
+        }
+    }
+}
+
+impl Tokens {
+    /// Input and output, of which no part is known to be of a special kind.
+    pub fn new(input: u64, output: u64) -> Self {
+        Self {
+            input,
+            output,
+            ..Self::default()
+        }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// One try.
+    pub fn new(
+        account: impl Into<Text<'a>>,
+        model: impl Into<Text<'a>>,
+        outcome: impl Into<Text<'a>>,
+        status: Option<u16>,
+    ) -> Self {
+        Self {
+            account: account.into(),
+            model: model.into(),
+            outcome: outcome.into(),
+            status,
+        }
+    }
+}
+
+impl<'a> Settlement<'a> {
+    /// An end of which only the outcome is known.
+    pub fn new(outcome: impl Into<Text<'a>>) -> Self {
+        Self {
+            outcome: outcome.into(),
+            ..Self::default()
+        }
+    }
+
+    fn to_owned_text(&self) -> Settlement<'static> {
+        let owned = |text: &Option<Text<'_>>| text.clone().map(Text::into_owned);
+        Settlement {
+            account: owned(&self.account),
+            region: owned(&self.region),
+            upstream_model: owned(&self.upstream_model),
+            attempts: self.attempts,
+            attempt_list: self
+                .attempt_list
+                .iter()
+                .take(MOST_ATTEMPTS)
+                .map(|attempt| Attempt {
+                    account: attempt.account.clone().into_owned(),
+                    model: attempt.model.clone().into_owned(),
+                    outcome: attempt.outcome.clone().into_owned(),
+                    status: attempt.status,
+                })
+                .collect(),
+            tokens: self.tokens,
+            images: self.images,
+            media_ms: self.media_ms,
+            characters: self.characters,
+            cost: self.cost,
+            currency: self.currency,
+            price_version: owned(&self.price_version),
+            unpriced: owned(&self.unpriced),
+            queued_ms: self.queued_ms,
+            first_token_ms: self.first_token_ms,
+            total_ms: self.total_ms,
+            http_status: self.http_status,
+            outcome: self.outcome.clone().into_owned(),
+            error_code: owned(&self.error_code),
+            upstream_request_id: owned(&self.upstream_request_id),
+            stream: self.stream,
+            estimated: self.estimated,
+        }
+    }
+}
+
+impl Record {
+    /// A request that nobody has settled.
+    pub(crate) fn running(begin: Begin<'static>, process: Uuid) -> Self {
+        Self {
+            end: begin.estimate.as_settlement(outcome::RUNNING),
+            begin,
+            process,
+            settled: false,
+        }
+    }
+
+    /// A settled record of which only the end is known.
+    pub(crate) fn settled_as(end: &Settlement<'_>) -> Self {
+        Self {
+            end: end.to_owned_text(),
+            settled: true,
+            ..Self::default()
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference to what it may skip"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference to what it may skip"
+)]
+fn is_zero_u32(count: &u32) -> bool {
+    *count == 0
+}
+
+fn first_few<S: Serializer>(attempts: &[Attempt<'_>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(attempts.iter().take(MOST_ATTEMPTS))
+}

@@ -1,0 +1,5 @@
+//! The write-ahead spool: what happened, in files, before it is in the store.
+
+pub(crate) mod folder;
+pub(crate) mod segment;
+pub(crate) mod shard;

@@ -1,0 +1,258 @@
+//! What is counted of one place in the tree, and whether a request still fits.
+
+use std::time::{Duration, Instant};
+
+use bailian_quota::SlidingWindow;
+use jiff::Timestamp;
+
+use super::account::{Account, AccountId};
+use super::refusal::{LimitKind, Refusal, Until};
+use super::share::Standing;
+use super::{Estimate, Shared, Spent};
+use crate::directory::Node;
+use crate::id::NodeId;
+use crate::period::{Now, Period, UtcOffset};
+use crate::settings::Unit;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// How a node's limits and budgets stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeUsage {
+    /// Whose.
+    pub node: NodeId,
+    /// Requests that run.
+    pub running: u64,
+    /// Requests that began in the last 60 seconds; 0 where they are not limited.
+    pub requests: u64,
+    /// Tokens of the last 60 seconds, estimates of running requests included; 0 where they are not
+    /// limited.
+    pub tokens: u64,
+    /// The budgets.
+    pub budgets: Vec<PeriodUsage>,
+}
+
+/// How one budget stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeriodUsage {
+    /// For how long.
+    pub period: Period,
+    /// Where its midnights are.
+    pub offset: UtcOffset,
+    /// What is counted.
+    pub unit: Unit,
+    /// What was used in the current period; billionths for money.
+    pub used: u64,
+    /// What running requests have reserved in it.
+    pub reserved: u64,
+    /// The budget.
+    pub limit: u64,
+    /// When the next period begins.
+    pub resets_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) requests: SlidingWindow,
+    pub(super) tokens: SlidingWindow,
+    pub(super) running: u64,
+    pub(super) accounts: Vec<Account>,
+}
+
+impl Counts {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            requests: SlidingWindow::new(MINUTE, now),
+            tokens: SlidingWindow::new(MINUTE, now),
+            running: 0,
+            accounts: Vec::new(),
+        }
+    }
+
+    /// Whether nothing that runs counts here.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running == 0 && self.accounts.iter().all(Account::is_idle)
+    }
+
+    pub(super) fn account(&mut self, id: AccountId, now: Timestamp) -> &mut Account {
+        let place = self.accounts.iter().position(|account| account.id == id);
+        let place = place.unwrap_or_else(|| {
+            self.accounts.push(Account::new(id, now));
+            self.accounts.len() - 1
+        });
+        &mut self.accounts[place]
+    }
+
+    /// Begins new periods, and forgets accounts of budgets that are gone.
+    pub(super) fn roll(&mut self, node: &Node, now: Timestamp) {
+        for account in &mut self.accounts {
+            account.roll(now);
+        }
+        if self.accounts.len() > AccountId::all_of(node).count() {
+            self.accounts.retain(|account| {
+                !account.is_idle() || AccountId::all_of(node).any(|id| id == account.id)
+            });
+        }
+    }
+
+    /// Looks at every limit of the node and tells of each that stands in the way.
+    pub(super) fn check(
+        &mut self,
+        node: &Node,
+        estimate: &Estimate,
+        now: Now,
+        shared: &Shared,
+        refuse: &mut impl FnMut(Refusal),
+    ) {
+        let limits = node.settings().limits;
+        let requests = u64::from(estimate.requests);
+        let check = Check {
+            node: node.id(),
+            shared,
+        };
+        if let Some(limit) = limits.concurrency.filter(|_| requests > 0) {
+            let running = Amounts::here(0, self.running);
+            let until = |_: u64| Until::RunningEnds;
+            check.run(
+                LimitKind::Concurrency,
+                limit,
+                running,
+                requests,
+                until,
+                refuse,
+            );
+        }
+        let mut minute = |kind, window: &mut SlidingWindow, limit: Option<u64>, needed: u64| {
+            let Some(limit) = limit.filter(|_| needed > 0) else {
+                return;
+            };
+            let used = Amounts::here(window.used(now.monotonic), 0);
+            let until = |excess: u64| match window.freed_at(now.monotonic, excess) {
+                Some(at) => Until::After(at.saturating_duration_since(now.monotonic)),
+                // Only another replica's part is in the way.
+                None => Until::RunningEnds,
+            };
+            check.run(kind, limit, used, needed, until, refuse);
+        };
+        minute(
+            LimitKind::RequestsPerMinute,
+            &mut self.requests,
+            limits.rpm,
+            requests,
+        );
+        let tokens = estimate.spent.tokens;
+        minute(
+            LimitKind::TokensPerMinute,
+            &mut self.tokens,
+            limits.tpm,
+            tokens,
+        );
+        for budget in &node.settings().budgets {
+            for (unit, limit) in budget.amounts() {
+                let (period, offset) = (budget.period, budget.offset);
+                let id = AccountId {
+                    node: node.id(),
+                    period,
+                    offset,
+                    unit,
+                };
+                let account = self.account(id, now.wall);
+                let tally = account.current;
+                let resets_at = account.resets_at();
+                let amounts = Amounts {
+                    restored: tally.restored,
+                    used: tally.used,
+                    reserved: tally.reserved,
+                };
+                let needed = amount_in(&estimate.spent, unit, shared);
+                let until = |excess: u64| {
+                    if excess <= tally.reserved {
+                        Until::RunningEnds
+                    } else {
+                        Until::reset(resets_at, now)
+                    }
+                };
+                let kind = LimitKind::Budget {
+                    period,
+                    offset,
+                    unit,
+                };
+                check.run(kind, limit, amounts, needed, until, refuse);
+            }
+        }
+    }
+}
+
+/// How much of a limit is gone.
+#[derive(Clone, Copy)]
+struct Amounts {
+    restored: u64,
+    used: u64,
+    reserved: u64,
+}
+
+impl Amounts {
+    fn here(used: u64, reserved: u64) -> Self {
+        Self {
+            restored: 0,
+            used,
+            reserved,
+        }
+    }
+}
+
+struct Check<'a> {
+    node: NodeId,
+    shared: &'a Shared,
+}
+
+impl Check<'_> {
+    /// Refuses when the need does not fit; `until` says when so much would be free.
+    fn run(
+        &self,
+        kind: LimitKind,
+        limit: u64,
+        amounts: Amounts,
+        needed: u64,
+        until: impl FnOnce(u64) -> Until,
+        refuse: &mut impl FnMut(Refusal),
+    ) {
+        let here = amounts.used.saturating_add(amounts.reserved);
+        let total = here.saturating_add(needed);
+        let allotted = self.shared.share.allotted(&Standing {
+            node: self.node,
+            kind,
+            limit,
+            restored: amounts.restored,
+            here,
+            needed: total,
+        });
+        if total <= allotted {
+            return;
+        }
+        let until = if needed > limit {
+            Until::Never
+        } else {
+            until(total - allotted)
+        };
+        refuse(Refusal {
+            node: self.node,
+            kind,
+            used: amounts.restored.saturating_add(amounts.used),
+            reserved: amounts.reserved,
+            needed,
+            limit,
+            until,
+        });
+    }
+}
+
+/// What was spent in an account's unit.
+pub(super) fn amount_in(spent: &Spent, unit: Unit, shared: &Shared) -> u64 {
+    match unit {
+        Unit::Tokens => spent.tokens,
+        Unit::Money(currency) => shared.rates.in_currency_up(&spent.cost, currency),
+    }
+}

@@ -19,6 +19,8 @@ mod logging;
 mod models;
 mod open_files;
 mod serve;
+#[cfg(unix)]
+mod service_manager;
 mod settings;
 mod shutdown;
 mod sim;

@@ -9,6 +9,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::failure::Failure;
 use crate::listen;
+#[cfg(unix)]
+use crate::service_manager;
 use crate::settings::Settings;
 use crate::shutdown::Signals;
 
@@ -53,6 +55,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         } else {
             listen::announce(server.local_addr());
         }
+        #[cfg(unix)]
+        let server = server.when_serving(service_manager::notify);
         match signals.serve(|stop| server.run(stop)).await {
             Some(outcome) => outcome.map_err(failure),
             None => Ok(()),

@@ -8,6 +8,7 @@
 )]
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ impl Process {
             .args(arguments)
             .current_dir(folder)
             .env("RUST_LOG", "warn")
+            .env("NOTIFY_SOCKET", folder.join("notify.sock"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -128,10 +130,22 @@ async fn a_restart_with_a_thousand_open_streams_drops_none_and_refuses_nothing()
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    // In the place of systemd.
+    let manager = UnixDatagram::bind(folder.path().join("notify.sock")).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let told = |process: &Process| {
+        let mut message = [0; 64];
+        let length = manager.recv(&mut message).unwrap();
+        let expected = format!("READY=1\nMAINPID={}\n", process.child.id());
+        assert_eq!(&message[..length], expected.as_bytes());
+    };
     let simulator = Process::start(folder.path(), &["sim", "--listen", "127.0.0.1:0"]);
     let config = configuration(&simulator.address, &folder);
     let mut first = Process::start(folder.path(), &["serve", "--config", &config]);
     let address = first.address.clone();
+    told(&first);
 
     let finished = Arc::new(AtomicUsize::new(0));
     let mut streams = JoinSet::new();
@@ -188,6 +202,7 @@ async fn a_restart_with_a_thousand_open_streams_drops_none_and_refuses_nothing()
     .await
     .unwrap();
     assert_eq!(second.address, address);
+    told(&second);
     assert_eq!(
         finished.load(Ordering::Relaxed),
         0,

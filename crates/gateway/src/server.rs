@@ -12,6 +12,7 @@ mod io;
 mod listener;
 mod tls;
 
+use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -30,7 +31,6 @@ use crate::gateway::Gateway;
 use crate::pacing;
 
 /// A gateway with its address bound. Requests are served once [`run`](Self::run) is called.
-#[derive(Debug)]
 pub struct Server {
     gateway: Gateway,
     listeners: Vec<TcpListener>,
@@ -42,6 +42,18 @@ pub struct Server {
     /// Whose listeners these are.
     #[cfg(unix)]
     predecessor: Option<hand_over::Predecessor>,
+    when_serving: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("gateway", &self.gateway)
+            .field("address", &self.address)
+            .field("certificates", &self.certificates)
+            .field("hand_over", &self.hand_over)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a server cannot start or go on.
@@ -189,12 +201,19 @@ impl Server {
             hand_over,
             #[cfg(unix)]
             predecessor: None,
+            when_serving: None,
         })
     }
 
     /// Where it listens, with the port that was found.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Calls `tell` once requests are served, and before a predecessor is told to leave.
+    pub fn when_serving(mut self, tell: impl FnOnce() + Send + 'static) -> Self {
+        self.when_serving = Some(Box::new(tell));
+        self
     }
 
     /// Whether connections are encrypted.
@@ -256,9 +275,16 @@ impl Server {
         }
         let mut shutdown = pin!(shutdown);
         #[cfg(unix)]
-        let succession = Succession::begin(self.hand_over, self.predecessor, offered).await?;
+        let succession = Succession::begin(self.hand_over, offered)?;
         #[cfg(not(unix))]
         let succession = Succession::begin(self.hand_over, offered);
+        if let Some(tell) = self.when_serving {
+            tell();
+        }
+        #[cfg(unix)]
+        if let Some(predecessor) = self.predecessor {
+            relieve(predecessor).await;
+        }
         tokio::select! {
             () = shutdown.as_mut() => {
                 drop(beside);
@@ -294,7 +320,20 @@ fn clones(listeners: &[TcpListener]) -> std::io::Result<Vec<TcpListener>> {
     listeners.iter().map(TcpListener::try_clone).collect()
 }
 
-/// Who came before, and who comes next.
+/// Tells the predecessor that its listeners are served. This process serves in any case: whether
+/// the other has gone can be seen, and ended, from outside.
+#[cfg(unix)]
+async fn relieve(predecessor: hand_over::Predecessor) {
+    let relieving = tokio::task::spawn_blocking(move || predecessor.relieve());
+    match relieving.await.map_err(std::io::Error::other) {
+        Ok(Ok(())) => tracing::info!("took over from the gateway that ran before"),
+        Ok(Err(error)) | Err(error) => {
+            tracing::error!(%error, "the gateway that ran before did not say that it leaves");
+        }
+    }
+}
+
+/// Who comes next.
 #[cfg(unix)]
 struct Succession {
     offer: Option<hand_over::Offer>,
@@ -303,32 +342,15 @@ struct Succession {
 
 #[cfg(unix)]
 impl Succession {
-    /// Takes the predecessor's place at the socket, then relieves it.
-    async fn begin(
-        path: Option<PathBuf>,
-        predecessor: Option<hand_over::Predecessor>,
-        listeners: Vec<TcpListener>,
-    ) -> Result<Self, ServerError> {
-        let Some(path) = path else {
-            let offer = None;
-            return Ok(Self { offer, listeners });
+    /// Takes the place at the socket, in which a predecessor may have been.
+    fn begin(path: Option<PathBuf>, listeners: Vec<TcpListener>) -> Result<Self, ServerError> {
+        let offer = match path {
+            Some(path) => match hand_over::Offer::listen(&path) {
+                Ok(offer) => Some(offer),
+                Err(source) => return Err(ServerError::HandOver { path, source }),
+            },
+            None => None,
         };
-        let failed = |source| ServerError::HandOver {
-            path: path.clone(),
-            source,
-        };
-        let offer = hand_over::Offer::listen(&path).map_err(failed)?;
-        if let Some(predecessor) = predecessor {
-            let relieving = tokio::task::spawn_blocking(move || predecessor.relieve());
-            // This one serves. Whether the other has gone can be seen, and ended, from outside.
-            match relieving.await.map_err(std::io::Error::other) {
-                Ok(Ok(())) => tracing::info!("took over from the gateway that ran before"),
-                Ok(Err(error)) | Err(error) => {
-                    tracing::error!(%error, "the gateway that ran before did not say that it leaves");
-                }
-            }
-        }
-        let offer = Some(offer);
         Ok(Self { offer, listeners })
     }
 

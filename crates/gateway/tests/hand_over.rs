@@ -157,6 +157,36 @@ async fn a_restart_by_hand_over_breaks_no_stream_and_refuses_no_request() {
 }
 
 #[tokio::test]
+async fn after_a_hand_over_the_old_process_ends_in_bounded_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gateway.sock");
+    let simulator = simulator().await;
+    let mut bounded = config(&simulator, &socket, None, 1);
+    bounded.timeouts.hand_over = Duration::from_millis(50);
+    bounded.timeouts.drain = Duration::from_millis(50);
+    let mut terminated = config(&simulator, &socket, None, 1);
+    terminated.timeouts.drain = Duration::from_millis(50);
+    let mut next = support::start(bounded);
+    terminated.listen = next.address;
+    for (config, is_told) in [(terminated.clone(), false), (terminated, true)] {
+        let request = with(post(OPENAI, openai_body(true)), "x-sim-fault", "stall=3");
+        let endless = send(next.address, request).await;
+        until_offered(&socket).await;
+        let successor = support::run(take_over(config).await.unwrap());
+        // The first is bound by its own settings, the second is told to stop.
+        let mut old = std::mem::replace(&mut next, successor);
+        if is_told {
+            old.stop.take().unwrap().send(()).unwrap();
+        }
+        tokio::time::timeout(Duration::from_secs(10), old.task)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(endless.into_body().collect().await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn a_successor_that_fails_on_the_way_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("gateway.sock");

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -42,22 +43,18 @@ const MAX_BUFFER_BYTES: usize = 256 * 1024;
 
 /// How connections of one runtime are served.
 pub(super) struct Connections {
-    serving: Serving,
-    tls: Option<TlsAcceptor>,
+    serving: Arc<Serving>,
     budget: ConnectionBudget,
-    tasks: TaskTracker,
 }
 
-/// What each connection needs.
-#[derive(Clone)]
+/// What each connection needs. Behind one pointer, as there are many.
 struct Serving {
     worker: Worker,
     router: Router,
     http: http1::Builder,
+    tls: Option<TlsAcceptor>,
     stops: Stops,
     tasks: TaskTracker,
-    /// Whose connection it is.
-    peer: Peer,
 }
 
 impl Connections {
@@ -68,39 +65,33 @@ impl Connections {
         stops: Stops,
     ) -> Self {
         let worker = gateway.worker();
-        let tasks = TaskTracker::new();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(worker.state.timeouts.client_header)
             .max_headers(MAX_HEADER_LINES)
             .max_buf_size(MAX_BUFFER_BYTES);
         Self {
-            serving: Serving {
+            serving: Arc::new(Serving {
                 router: router(worker.clone()),
                 worker,
                 http,
+                tls,
                 stops,
-                tasks: tasks.clone(),
-                peer: Peer::default(),
-            },
-            tls,
+                tasks: TaskTracker::new(),
+            }),
             budget,
-            tasks,
         }
     }
 
     /// All connections, and what belongs to them.
     pub(super) fn tasks(&self) -> &TaskTracker {
-        &self.tasks
+        &self.serving.tasks
     }
 
     /// Begins to serve a connection, if there is a place for it.
     pub(super) fn begin(&self, stream: TcpStream, peer: IpAddr) {
         match self.budget.take(peer) {
-            Some(place) => {
-                let peer = Peer(Some(peer));
-                drop(self.tasks.spawn(self.serve(stream, place, peer)));
-            }
+            Some(place) => drop(self.tasks().spawn(self.serve(stream, peer, place))),
             None => self.serving.worker.state.metrics.refuse_connection(),
         }
     }
@@ -109,14 +100,11 @@ impl Connections {
     fn serve(
         &self,
         stream: TcpStream,
+        peer: IpAddr,
         place: ConnectionPlace,
-        peer: Peer,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let serving = Serving {
-            peer,
-            ..self.serving.clone()
-        };
-        let tls = self.tls.clone();
+        let serving = Arc::clone(&self.serving);
+        let peer = Peer(Some(peer));
         let open = serving.worker.state.metrics.begin_connection();
         async move {
             let _held_until_the_end = (place, open);
@@ -124,9 +112,10 @@ impl Connections {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
             let stream = Guarded::new(stream, serving.timeouts().client_write);
-            match tls {
-                None => serving.http1(stream).await,
-                Some(tls) => Box::pin(serving.encrypted(tls, stream)).await,
+            if serving.tls.is_some() {
+                Box::pin(serving.encrypted(stream, peer)).await;
+            } else {
+                serving.http1(stream, peer).await;
             }
         }
     }
@@ -137,11 +126,20 @@ impl Serving {
         &self.worker.state.timeouts
     }
 
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        answer(self.worker.clone(), self.router.clone(), request, peer)
+    }
+
     fn limits(&self) -> &Limits {
         &self.worker.state.limits
     }
 
-    async fn encrypted(self, tls: TlsAcceptor, stream: Guarded<TcpStream>) {
+    async fn encrypted(self: Arc<Self>, stream: Guarded<TcpStream>, peer: Peer) {
+        let Some(tls) = &self.tls else { return };
         let handshake = tokio::time::timeout(self.timeouts().tls_handshake, tls.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
@@ -155,20 +153,19 @@ impl Serving {
             }
         };
         if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
-            self.http2(stream).await;
+            self.http2(stream, peer).await;
         } else {
-            self.http1(stream).await;
+            self.http1(stream, peer).await;
         }
     }
 
     /// Serves HTTP/1.1, and HTTP/2 to a client that begins with it unasked.
-    async fn http1<I>(self, io: I)
+    async fn http1<I>(self: Arc<Self>, io: I, peer: Peer)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (worker, router, peer) = (self.worker.clone(), self.router.clone(), self.peer);
-        let service =
-            service_fn(move |request| answer(worker.clone(), router.clone(), request, peer));
+        let serving = Arc::clone(&self);
+        let service = service_fn(move |request| serving.answer(request, peer));
         let mut connection = self.http.serve_connection(TokioIo::new(io), service);
         let mut pinned = Pin::new(&mut connection);
         let ended = tokio::select! {
@@ -182,7 +179,7 @@ impl Serving {
             Err(error) if error.is_parse_version_h2() => {
                 let parts = connection.into_parts();
                 let io = Rewound::new(parts.read_buf, parts.io.into_inner());
-                Box::pin(self.http2(io)).await;
+                Box::pin(self.http2(io, peer)).await;
             }
             // Clients leave in many ways; what matters is counted with the request.
             Err(error) => tracing::trace!(%error, "a client connection ended"),
@@ -190,7 +187,7 @@ impl Serving {
         }
     }
 
-    async fn http2<I>(self, io: I)
+    async fn http2<I>(self: Arc<Self>, io: I, peer: Peer)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -200,9 +197,9 @@ impl Serving {
             ..
         } = *self.timeouts();
         let streams = Streams::new(self.tasks.clone(), client_write);
-        let (worker, router, peer) = (self.worker.clone(), self.router.clone(), self.peer);
+        let serving = Arc::clone(&self);
         let service = service_fn(move |request| {
-            let answer = answer(worker.clone(), router.clone(), request, peer);
+            let answer = serving.answer(request, peer);
             async move { answer.await.map(|response| response.map(Pieces::new)) }
         });
         let builder = http2::builder(self.limits(), streams.clone());

@@ -65,13 +65,6 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, "InvalidApiKey", message)
     }
 
-    /// The same answer for a missing and a wrong token, and where there is none to know.
-    pub(crate) fn not_the_operator() -> Self {
-        let message = "This path needs the operator's token as `Authorization: Bearer <token>`: \
-                       what `[admin] token` of the configuration or BAILIAN_ADMIN_TOKEN says.";
-        Self::new(StatusCode::UNAUTHORIZED, "InvalidApiKey", message)
-    }
-
     pub(crate) fn unknown_route(path: &str) -> Self {
         let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
         let message = format!(

@@ -72,7 +72,6 @@ pub(crate) fn router(worker: Worker) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/admin/v1/lanes", get(admin::lanes))
         .route(
             &format!("/api/v1{NATIVE_TEXT}"),
             served(Surface::Chat(Dialect::Native)),
@@ -89,6 +88,9 @@ pub(crate) fn router(worker: Worker) -> Router {
             "/api/v1/apps/{app}/completion",
             post(application).fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri)),
         );
+    if !worker.state.has_admin_listener {
+        router = router.merge(admin::router(&worker));
+    }
     for root in OPENAI {
         let at = |path: &str| format!("{root}{path}");
         let completions = Surface::other(Root::OpenAi, "/completions");

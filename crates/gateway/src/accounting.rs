@@ -68,7 +68,7 @@ pub enum DataError {
 /// Shared by all runtimes of a gateway.
 pub(crate) struct Accounting {
     pub(crate) prices: PriceBook,
-    promotions: bool,
+    pub(crate) promotions: bool,
     pub(crate) rates: Rates,
     pub(crate) live: Arc<Live>,
     pub(crate) admin: Arc<Admin>,

@@ -4,6 +4,13 @@
 //! The document at `openapi.json` is made of the handlers: a route is registered with its
 //! description or not at all.
 
+#![allow(
+    unused_qualifications,
+    reason = "utoipa's macros write paths in full where types stand in attributes, too"
+)]
+
+mod audit;
+mod export;
 mod fault;
 mod guard;
 mod input;
@@ -11,7 +18,11 @@ mod keys;
 mod lanes;
 mod nodes;
 mod projects;
+mod query;
+mod quote;
+mod status;
 mod tenants;
+mod usage;
 mod view;
 
 use axum::Router;
@@ -78,6 +89,13 @@ fn parts() -> (Router<Worker>, OpenApi) {
         .routes(routes!(keys::get, keys::patch, keys::delete))
         .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
+        .routes(routes!(usage::of_key))
+        .routes(routes!(usage::usage))
+        .routes(routes!(usage::records))
+        .routes(routes!(export::export))
+        .routes(routes!(audit::list))
+        .routes(routes!(quote::quote))
+        .routes(routes!(status::status))
         .routes(routes!(lanes::list))
         .routes(routes!(openapi));
     let (router, document) = router.split_for_parts();

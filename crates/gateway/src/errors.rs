@@ -32,6 +32,8 @@ pub(crate) struct Refusal {
     retry_after: Option<Duration>,
     /// The model service's id of the request, where it was the service that refused.
     upstream_id: Option<Box<str>>,
+    /// The word for the caller's own limit or budget that stood in the way.
+    limit: Option<&'static str>,
     /// Whether the model service refused, not the gateway.
     is_upstream: bool,
 }
@@ -50,6 +52,7 @@ impl Refusal {
             allow: None,
             retry_after: None,
             upstream_id: None,
+            limit: None,
             is_upstream: false,
         }
     }
@@ -202,6 +205,11 @@ impl Refusal {
         refusal
     }
 
+    /// The word for the limit or budget that stood in the way, of a small fixed set.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        self.limit
+    }
+
     pub(crate) fn with_param(mut self, param: &'static str) -> Self {
         self.param = Some(param);
         self
@@ -269,6 +277,7 @@ impl Refusal {
         let message = format!("Nothing was sent: {refused}.");
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, code, message);
         refusal.retry_after = refused.retry_after();
+        refusal.limit = Some(refused.kind.as_str());
         refusal
     }
 

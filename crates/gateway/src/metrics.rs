@@ -4,11 +4,13 @@
 //! label takes a value from a caller.
 
 mod lanes;
+mod ledger;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use bailian_ledger::Status as LedgerStatus;
 use bailian_wire::Dialect;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -83,6 +85,11 @@ struct DialectLabels {
     dialect: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 type Count = Counter<u64, AtomicU64>;
 type Level = Gauge<i64, AtomicI64>;
 
@@ -106,6 +113,7 @@ pub(crate) struct Metrics {
     connections: Level,
     refused_connections: Count,
     resumed: Count,
+    limited: Family<LimitLabels, Count>,
 }
 
 /// Seconds from a fast cached answer to the longest that the service allows.
@@ -184,6 +192,12 @@ impl Metrics {
             "Streams that went on after upstream had broken them",
             resumed.clone(),
         );
+        let limited = Family::<LimitLabels, Count>::default();
+        registry.register(
+            "requests_limited",
+            "Requests that a limit or a budget of a key, project or tenant refused",
+            limited.clone(),
+        );
         Self {
             registry,
             openai,
@@ -194,6 +208,7 @@ impl Metrics {
             connections,
             refused_connections,
             resumed,
+            limited,
         }
     }
 
@@ -237,6 +252,11 @@ impl Metrics {
         self.resumed.inc();
     }
 
+    /// Counts a refusal by the word for its limit, of a small fixed set.
+    pub(crate) fn count_limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
     pub(crate) fn begin_stream(&self) -> OpenGuard {
         OpenGuard::enter(&self.streams)
     }
@@ -249,11 +269,18 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// The text that `GET /metrics` answers with. What lanes do is asked of them now.
-    pub(crate) fn render(&self, pacing: &Pacing) -> Result<String, fmt::Error> {
+    /// The text that `GET /metrics` answers with. What lanes and the ledger do is asked of them now.
+    pub(crate) fn render(
+        &self,
+        pacing: &Pacing,
+        ledger: Option<&LedgerStatus>,
+    ) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         encode_registry(&mut text, &lanes::registry(pacing))?;
+        if let Some(status) = ledger {
+            encode_registry(&mut text, &ledger::registry(status))?;
+        }
         encode_eof(&mut text)?;
         Ok(text)
     }

@@ -282,6 +282,17 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
             "last_error": sharing.last_error,
         });
     }
+    if let Some(accounting) = &worker.state.accounting {
+        // Requests are served while the store is away: their records wait in the spool.
+        let status = accounting.ledger.status();
+        detail["ledger"] = serde_json::json!({
+            "store_ok": status.store_ok,
+            "spool_ok": status.spool_ok,
+            "backlog_bytes": status.backlog_bytes,
+            "lost": status.lost,
+            "open": status.open,
+        });
+    }
     let left_alone = worker.state.routes.open_breakers();
     if !left_alone.is_empty() {
         detail["targets_left_alone"] = left_alone.into();
@@ -290,7 +301,13 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
 }
 
 async fn metrics(Shared(worker): Shared<Worker>) -> Response {
-    match worker.state.metrics.render(&worker.state.pacing) {
+    let accounting = worker.state.accounting.as_ref();
+    let ledger = accounting.map(|accounting| accounting.ledger.status());
+    let text = worker
+        .state
+        .metrics
+        .render(&worker.state.pacing, ledger.as_ref());
+    match text {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             typed_response(&worker, StatusCode::OK, kind, text)

@@ -26,6 +26,7 @@ pub struct Server {
     gateway: Gateway,
     listeners: Vec<std::net::TcpListener>,
     address: SocketAddr,
+    admin: Option<(std::net::TcpListener, SocketAddr)>,
     max_connections: usize,
     client_header: Duration,
     drain: Duration,
@@ -46,9 +47,30 @@ pub enum ServerError {
         /// What the system said.
         source: io::Error,
     },
+    /// An admin address that other machines reach, and no token.
+    #[error(
+        "the admin address {address} is reached from other machines, so a token has to be set: \
+         `[admin] token`"
+    )]
+    OpenAdmin {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A runtime could not be started.
     #[error("cannot start a runtime thread")]
     Runtime(#[source] io::Error),
+}
+
+/// The most connections that the admin listener holds open.
+const MAX_ADMIN_CONNECTIONS: usize = 100;
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Everything, without the admin paths where these have a listener of their own.
+    Calls,
+    /// The admin paths alone.
+    Admin,
 }
 
 /// Shared by the runtimes: how many client connections are open.
@@ -88,9 +110,17 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the account cannot be used or the address is taken.
+    /// When the account cannot be used, an address is taken, or an admin address that other machines
+    /// reach has no token.
     pub fn bind(config: Config) -> Result<Self, ServerError> {
         let (listen, threads) = (config.listen, config.threads);
+        let admin_listen = config.admin_listen;
+        if let Some(address) = admin_listen
+            && !address.ip().is_loopback()
+            && config.admin_token.is_none()
+        {
+            return Err(ServerError::OpenAdmin { address });
+        }
         let (limits, timeouts) = (config.limits, config.timeouts);
         let gateway = Gateway::builder(config).build()?;
         let failed = |source| ServerError::Bind {
@@ -102,10 +132,19 @@ impl Server {
             Some(first) => first.local_addr().map_err(failed)?,
             None => listen,
         };
+        let admin = admin_listen.map(|address| {
+            let bound = listener::bind_all(address, 1).and_then(|mut listeners| {
+                let listener = listeners.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
+                let address = listener.local_addr()?;
+                Ok((listener, address))
+            });
+            bound.map_err(|source| ServerError::Bind { address, source })
+        });
         Ok(Self {
             gateway,
             listeners,
             address,
+            admin: admin.transpose()?,
             max_connections: limits.max_connections,
             client_header: timeouts.client_header,
             drain: timeouts.drain,
@@ -115,6 +154,12 @@ impl Server {
     /// Where it listens, with the port that was found.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin paths are, with the port that was found; `None` when they are beside all
+    /// others.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// The gateway that is served.
@@ -137,18 +182,26 @@ impl Server {
         let _stops_when_dropped = stop.clone().drop_guard();
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
         let budget = ConnectionBudget::new(self.max_connections);
+        let worker = |serves| listener::Worker {
+            gateway: self.gateway.clone(),
+            serves,
+            budget: match serves {
+                Serves::Calls => budget.clone(),
+                // Calls must not keep the operator out, who may be about to stop them.
+                Serves::Admin => ConnectionBudget::new(MAX_ADMIN_CONNECTIONS),
+            },
+            client_header: self.client_header,
+            drain: self.drain,
+            stop: stop.clone(),
+            alive: alive.clone(),
+        };
         for (number, listener) in self.listeners.into_iter().enumerate() {
-            let worker = listener::Worker {
-                gateway: self.gateway.clone(),
-                budget: budget.clone(),
-                client_header: self.client_header,
-                drain: self.drain,
-                stop: stop.clone(),
-                alive: alive.clone(),
-            };
-            worker
-                .start(number, listener)
-                .map_err(ServerError::Runtime)?;
+            let started = worker(Serves::Calls).start(format!("relay-{number}"), listener);
+            started.map_err(ServerError::Runtime)?;
+        }
+        if let Some((listener, _)) = self.admin {
+            let started = worker(Serves::Admin).start("admin".to_owned(), listener);
+            started.map_err(ServerError::Runtime)?;
         }
         drop(alive);
         let state = Arc::clone(self.gateway.state());

@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::ConnectionPlace;
+use super::{ConnectionPlace, Serves};
+use crate::admin;
 use crate::gateway::Gateway;
 use crate::keys::Peer;
 use crate::relay;
@@ -34,12 +35,18 @@ const MAX_BUFFER_BYTES: usize = 256 * 1024;
 pub(super) struct Connections {
     worker: Worker,
     router: Router,
+    serves: Serves,
     http: http1::Builder,
     stop: CancellationToken,
 }
 
 impl Connections {
-    pub(super) fn new(gateway: &Gateway, client_header: Duration, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        gateway: &Gateway,
+        serves: Serves,
+        client_header: Duration,
+        stop: CancellationToken,
+    ) -> Self {
         let worker = gateway.worker();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -47,7 +54,11 @@ impl Connections {
             .max_headers(MAX_HEADER_LINES)
             .max_buf_size(MAX_BUFFER_BYTES);
         Self {
-            router: router(worker.clone()),
+            router: match serves {
+                Serves::Calls => router(worker.clone()),
+                Serves::Admin => admin::own_router(worker.clone()),
+            },
+            serves,
             worker,
             http,
             stop,
@@ -63,15 +74,16 @@ impl Connections {
         let (worker, router) = (self.worker.clone(), self.router.clone());
         let open = worker.state.metrics.begin_connection();
         let stop = self.stop.clone();
-        let http = self.http.clone();
+        let (http, serves) = (self.http.clone(), self.serves);
         let peer = Peer(stream.peer_addr().ok().map(|address| address.ip()));
         async move {
             let _held_until_the_end = (place, open);
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
-            let service =
-                service_fn(move |request| answer(worker.clone(), router.clone(), request, peer));
+            let service = service_fn(move |request| {
+                answer(worker.clone(), router.clone(), serves, request, peer)
+            });
             let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -92,10 +104,15 @@ impl Connections {
 async fn answer(
     worker: Worker,
     router: Router,
+    serves: Serves,
     request: Request<Incoming>,
     peer: Peer,
 ) -> Result<Response, Infallible> {
-    match chat_surface(request.uri().path()) {
+    let surface = match serves {
+        Serves::Calls => chat_surface(request.uri().path()),
+        Serves::Admin => None,
+    };
+    match surface {
         Some(surface) if request.method() == Method::POST => {
             // hyper keeps room for this future as long as the connection lives, which for a stream
             // is long after the future has ended: boxed, the room is small.

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::ConnectionBudget;
 use super::connection::Connections;
+use super::{ConnectionBudget, Serves};
 use crate::gateway::Gateway;
 
 /// Connections that wait to be accepted; the system may cut it down.
@@ -56,6 +56,7 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> 
 /// What one runtime needs.
 pub(super) struct Worker {
     pub(super) gateway: Gateway,
+    pub(super) serves: Serves,
     pub(super) budget: ConnectionBudget,
     pub(super) client_header: Duration,
     pub(super) drain: Duration,
@@ -66,23 +67,22 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the runtime on a thread of its own.
-    pub(super) fn start(self, number: usize, listener: std::net::TcpListener) -> io::Result<()> {
+    pub(super) fn start(self, name: String, listener: std::net::TcpListener) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        std::thread::Builder::new()
-            .name(format!("relay-{number}"))
-            .spawn(move || {
-                runtime.block_on(self.serve(listener));
-                // DNS look-ups run on helper threads; nobody waits for them any more.
-                runtime.shutdown_background();
-            })?;
+        std::thread::Builder::new().name(name).spawn(move || {
+            runtime.block_on(self.serve(listener));
+            // DNS look-ups run on helper threads; nobody waits for them any more.
+            runtime.shutdown_background();
+        })?;
         Ok(())
     }
 
     async fn serve(self, listener: std::net::TcpListener) {
         let Self {
             gateway,
+            serves,
             budget,
             client_header,
             drain,
@@ -97,7 +97,7 @@ impl Worker {
             }
         };
         let tasks = TaskTracker::new();
-        let connections = Connections::new(&gateway, client_header, stop.clone());
+        let connections = Connections::new(&gateway, serves, client_header, stop.clone());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,

@@ -17,6 +17,7 @@ use bailian_ledger::{Filter, Ledger, Postgres, Reader, Settings as LedgerSetting
 use bailian_prices::PriceBook;
 use bailian_tenants::budget::{Budgets, Spent};
 use bailian_tenants::key::Pepper;
+use bailian_tenants::model::Row;
 use bailian_tenants::store::{PostgresStore, SqliteStore, Store};
 use bailian_tenants::{Admin, Caller, Currency, KeyId, Live, Money, NodeId, Now, Rates};
 use parking_lot::Mutex;
@@ -67,10 +68,12 @@ pub enum DataError {
 /// Shared by all runtimes of a gateway.
 pub(crate) struct Accounting {
     pub(crate) prices: PriceBook,
-    promotions: bool,
+    pub(crate) promotions: bool,
     pub(crate) rates: Rates,
     pub(crate) live: Arc<Live>,
     pub(crate) admin: Arc<Admin>,
+    /// What stands in the configuration, and can be changed there only.
+    pub(crate) fixed: Vec<Row>,
     pub(crate) budgets: Budgets,
     pub(crate) ledger: Ledger,
     clock: Arc<dyn Clock>,
@@ -100,7 +103,7 @@ impl Accounting {
             None
         };
         let fixed = fixed::rows(&pepper, &config.keys, &data.tenants);
-        let live = Arc::new(Live::load(store, pepper, fixed)?);
+        let live = Arc::new(Live::load(store, pepper, fixed.clone())?);
         let settings = LedgerSettings::new(data.folder.join("spool"));
         let ledger = match &data.database {
             Some(address) => {
@@ -132,6 +135,7 @@ impl Accounting {
             rates,
             live,
             admin: Arc::new(admin),
+            fixed,
             budgets,
             ledger,
             clock,

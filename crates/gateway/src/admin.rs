@@ -1,132 +1,135 @@
-//! What the operator may see: behind a token of its own, which is no virtual key.
+//! The operator's side: tenants, projects and keys, what was used, how the gateway is. Behind a
+//! token of its own, which is no virtual key.
+//!
+//! The document at `openapi.json` is made of the handlers: a route is registered with its
+//! description or not at all.
 
-use axum::extract::State as Shared;
-use axum::response::Response;
-use bailian_quota::{Class, LaneSnapshot, LimitSnapshot};
+#![allow(
+    unused_qualifications,
+    reason = "utoipa's macros write paths in full where types stand in attributes, too"
+)]
+
+mod audit;
+mod export;
+mod fault;
+mod guard;
+mod input;
+mod keys;
+mod lanes;
+mod nodes;
+mod projects;
+mod query;
+mod quote;
+mod status;
+mod tenants;
+mod usage;
+mod view;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Extension;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode, Uri};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Value, json};
-use subtle::ConstantTimeEq as _;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{OpenApi, RefOr, Schema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::errors::Refusal;
-use crate::keys::{KeyDigest, digest};
-use crate::relay;
-use crate::router::{json_response, refuse};
+use self::fault::Fault;
+pub(crate) use self::guard::AdminToken;
 use crate::worker::Worker;
 
-/// The digest of the operator's token.
-pub(crate) struct AdminToken(KeyDigest);
+/// Where the admin API is.
+pub(crate) const ROOT: &str = "/admin/v1";
 
-impl AdminToken {
-    pub(crate) fn new(token: &SecretString) -> Self {
-        Self(digest(token.expose_secret().as_bytes()))
-    }
+/// The document, made once for each router.
+#[derive(Clone, Debug)]
+struct Document(Bytes);
 
-    fn opens(&self, presented: &[u8]) -> bool {
-        digest(presented).ct_eq(&self.0).into()
-    }
+/// The admin paths, for a router that has others, too.
+pub(crate) fn router(worker: &Worker) -> Router<Worker> {
+    let (router, document) = parts();
+    let document = Document(document.to_json().unwrap_or_default().into());
+    let operator = from_fn_with_state(worker.clone(), guard::operator);
+    let stamp = from_fn_with_state(worker.clone(), guard::stamp);
+    let router = router
+        .fallback(|| async { Fault::unknown_path() })
+        .layer(Extension(document))
+        .layer(operator)
+        .layer(stamp);
+    Router::new()
+        .nest(ROOT, router)
+        .route("/admin", axum::routing::any(unknown))
+        .route("/admin/{*rest}", axum::routing::any(unknown))
 }
 
-/// `GET /admin/v1/lanes`: every lane's limits, where they came from, what is used, who waits.
-pub(crate) async fn lanes(
-    Shared(worker): Shared<Worker>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let presented = headers
-        .contains_key(AUTHORIZATION)
-        .then(|| relay::presented_key(&headers))
-        .flatten();
-    let token = worker.state.admin.as_ref();
-    let is_operator = token
-        .zip(presented)
-        .is_some_and(|(token, key)| token.opens(key));
-    if !is_operator {
-        return refuse(&worker, uri.path(), &Refusal::not_the_operator());
-    }
-    let pacing = &worker.state.pacing;
-    let mut lanes = pacing.lanes();
-    lanes.sort_by(|a, b| a.name().cmp(b.name()));
-    let lanes: Vec<Value> = lanes
-        .iter()
-        .map(|lane| {
-            let (account, name) = pacing.account_of(lane.name());
-            lane_json(account, name, &lane.snapshot())
-        })
+/// The admin paths and nothing else, for a listener of their own.
+pub(crate) fn own_router(worker: Worker) -> Router {
+    let host = from_fn_with_state(worker.clone(), guard::host);
+    router(&worker)
+        .fallback(unknown)
+        .layer(host)
+        .with_state(worker)
+}
+
+/// Beside the paths there is nothing to see, for nobody.
+async fn unknown() -> Response {
+    Fault::unknown_path().into_response()
+}
+
+fn parts() -> (Router<Worker>, OpenApi) {
+    let router = OpenApiRouter::<Worker>::new()
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, tenants::patch, tenants::delete))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::get, projects::patch, projects::delete))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::get, keys::patch, keys::delete))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(usage::of_key))
+        .routes(routes!(usage::usage))
+        .routes(routes!(usage::records))
+        .routes(routes!(export::export))
+        .routes(routes!(audit::list))
+        .routes(routes!(quote::quote))
+        .routes(routes!(status::status))
+        .routes(routes!(lanes::list))
+        .routes(routes!(openapi));
+    let (router, document) = router.split_for_parts();
+    (router, finished(document))
+}
+
+/// The document with what no handler knows.
+fn finished(mut document: OpenApi) -> OpenApi {
+    "bailian admin API".clone_into(&mut document.info.title);
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths
+        .into_iter()
+        .map(|(path, item)| (format!("{ROOT}{path}"), item))
         .collect();
-    let body = json!({ "object": "list", "data": lanes });
-    json_response(&worker, StatusCode::OK, Bytes::from(body.to_string()))
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    components.add_security_scheme("operator", SecurityScheme::Http(bearer));
+    document.security = Some(vec![SecurityRequirement::new("operator", [""; 0])]);
+    // An unknown member of settings is refused, but the same members stand in larger objects.
+    if let Some(RefOr::T(Schema::Object(settings))) = components.schemas.get_mut("SettingsInput") {
+        settings.additional_properties = None;
+    }
+    document
 }
 
-fn lane_json(account: &str, name: &str, lane: &LaneSnapshot) -> Value {
-    let tenants: Vec<Value> = lane
-        .tenants
-        .iter()
-        .map(|tenant| {
-            json!({
-                "tenant": &*tenant.tenant,
-                "class": tenant.class.as_str(),
-                "waiting": tenant.waiting,
-            })
-        })
-        .collect();
-    let stopped = lane.stopped.as_ref().map(
-        |stop| json!({ "status": stop.status, "code": &*stop.code, "message": &*stop.message }),
-    );
-    let waited = lane
-        .waited
-        .iter()
-        .map(|(class, time)| (*class, time.as_secs_f64()));
-    json!({
-        "object": "lane",
-        "account": account,
-        "lane": name,
-        "limits": lane.limits.iter().map(limit_json).collect::<Vec<_>>(),
-        "running": lane.running,
-        "max_running": lane.max_running,
-        "ramp_requests_per_second": lane.ramp_per_second,
-        "replicas": lane.replicas,
-        "waiting": by_class(lane.waiting.iter().copied()),
-        "waiting_tenants": tenants,
-        "paused_ms": millis(lane.paused_for),
-        "stopped": stopped,
-        "granted": by_class(lane.granted.iter().copied()),
-        "wait_seconds": by_class(waited),
-        "refused": {
-            "too_late": lane.refused_too_late,
-            "line_full": lane.refused_full,
-            "timed_out": lane.timed_out,
-            "left": lane.left,
-        },
-        "throttled": lane.throttled.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
-        "estimate_error": lane.estimate_error,
-        "input_factor": lane.input_factor,
-        "answer_seconds": lane.answer_seconds,
-    })
-}
-
-fn limit_json(limit: &LimitSnapshot) -> Value {
-    json!({
-        "measure": limit.limit.measure.as_str(),
-        "amount": limit.limit.amount,
-        "period_seconds": limit.limit.period.as_secs_f64(),
-        "layer": limit.limit.layer.as_str(),
-        "source": limit.limit.source.as_str(),
-        "exact": limit.limit.exact,
-        "allowed": limit.allowed,
-        "used": limit.used,
-        "allowed_all_replicas": limit.whole,
-        "used_other_replicas": limit.others_used,
-    })
-}
-
-fn by_class<T: Into<Value>>(figures: impl Iterator<Item = (Class, T)>) -> Value {
-    let members = figures.map(|(class, figure)| (class.as_str().to_owned(), figure.into()));
-    Value::Object(members.collect())
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "status",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = Object))
+)]
+async fn openapi(Extension(document): Extension<Document>) -> Response {
+    let mut response = Response::new(Body::from(document.0));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }

@@ -92,6 +92,11 @@ pub struct Config {
     pub redis: Option<RedisConfig>,
     /// Opens the admin endpoints; `None` keeps them closed.
     pub admin_token: Option<SecretString>,
+    /// Where the admin endpoints are served, and nowhere else; `None` serves them beside all others.
+    /// An address that is not this machine's alone needs [`admin_token`](Self::admin_token).
+    pub admin_listen: Option<SocketAddr>,
+    /// Names under which the admin listener is reached, beside addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
     /// Who may call.
     pub keys: Vec<KeyConfig>,
     /// Where the gateway keeps keys, budgets and the ledger; `None` keeps nothing.

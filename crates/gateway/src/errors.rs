@@ -34,6 +34,8 @@ pub(crate) struct Refusal {
     accept_encoding: bool,
     /// The model service's id of the request, where it was the service that refused.
     upstream_id: Option<Box<str>>,
+    /// The word for the caller's own limit or budget that stood in the way.
+    limit: Option<&'static str>,
     /// Whether the model service refused, not the gateway.
     is_upstream: bool,
 }
@@ -53,6 +55,7 @@ impl Refusal {
             retry_after: None,
             accept_encoding: false,
             upstream_id: None,
+            limit: None,
             is_upstream: false,
         }
     }
@@ -70,13 +73,6 @@ impl Refusal {
     pub(crate) fn unauthenticated() -> Self {
         let message = "Incorrect API key provided. Send a key of this gateway as \
                        `Authorization: Bearer <key>`.";
-        Self::new(StatusCode::UNAUTHORIZED, "InvalidApiKey", message)
-    }
-
-    /// The same answer for a missing and a wrong token, and where there is none to know.
-    pub(crate) fn not_the_operator() -> Self {
-        let message = "This path needs the operator's token as `Authorization: Bearer <token>`: \
-                       what `[admin] token` of the configuration or BAILIAN_ADMIN_TOKEN says.";
         Self::new(StatusCode::UNAUTHORIZED, "InvalidApiKey", message)
     }
 
@@ -239,6 +235,11 @@ impl Refusal {
         refusal
     }
 
+    /// The word for the limit or budget that stood in the way, of a small fixed set.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        self.limit
+    }
+
     pub(crate) fn with_param(mut self, param: &'static str) -> Self {
         self.param = Some(param);
         self
@@ -306,6 +307,7 @@ impl Refusal {
         let message = format!("Nothing was sent: {refused}.");
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, code, message);
         refusal.retry_after = refused.retry_after();
+        refusal.limit = Some(refused.kind.as_str());
         refusal
     }
 

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::account::{Account, AccountError};
 use crate::accounting::{Accounting, DataError};
-use crate::admin::AdminToken;
+use crate::admin::{self, AdminToken};
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -69,11 +69,17 @@ impl Gateway {
         }
     }
 
-    /// A router with all paths, and with an upstream connection pool of its own.
+    /// A router with all paths (without the admin paths where these have a listener of their own), and with an upstream connection pool of its own.
     ///
     /// A runtime calls it once. It can be nested in another axum application under any prefix.
     pub fn router(&self) -> Router {
         router(self.worker())
+    }
+
+    /// A router with the admin paths alone, for a listener of their own: it checks the `Host` of
+    /// requests, so that no web page reaches it by a name that somebody pointed there.
+    pub fn admin_router(&self) -> Router {
+        admin::own_router(self.worker())
     }
 
     /// The virtual key that was made as there was none; the one moment at which it can be learned.
@@ -155,6 +161,8 @@ impl GatewayBuilder {
             metrics: Metrics::new(),
             is_leaving: AtomicBool::new(false),
             admin: self.config.admin_token.as_ref().map(AdminToken::new),
+            admin_hosts: self.config.admin_hosts,
+            has_admin_listener: self.config.admin_listen.is_some(),
         };
         Ok(Gateway {
             state: Arc::new(state),

@@ -4,11 +4,13 @@
 //! label takes a value from a caller.
 
 mod lanes;
+mod ledger;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use bailian_ledger::Status as LedgerStatus;
 use bailian_wire::Dialect;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -89,6 +91,11 @@ struct CacheLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 type Count = Counter<u64, AtomicU64>;
 type Level = Gauge<i64, AtomicI64>;
 
@@ -115,6 +122,7 @@ pub(crate) struct Metrics {
     cached: [Count; CacheResult::ALL.len()],
     cache_entries: Level,
     cache_bytes: Level,
+    limited: Family<LimitLabels, Count>,
 }
 
 /// Seconds from a fast cached answer to the longest that the service allows.
@@ -205,6 +213,12 @@ impl Metrics {
             let result = result.as_str();
             cache.get_or_create_owned(&CacheLabels { result })
         });
+        let limited = Family::<LimitLabels, Count>::default();
+        registry.register(
+            "requests_limited",
+            "Requests that a limit or a budget of a key, project or tenant refused",
+            limited.clone(),
+        );
         Self {
             registry,
             openai,
@@ -218,6 +232,7 @@ impl Metrics {
             cached,
             cache_entries,
             cache_bytes,
+            limited,
         }
     }
 
@@ -267,6 +282,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a refusal by the word for its limit, of a small fixed set.
+    pub(crate) fn count_limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
     pub(crate) fn begin_stream(&self) -> OpenGuard {
         OpenGuard::enter(&self.streams)
     }
@@ -279,11 +299,12 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// The text that `GET /metrics` answers with. What lanes do is asked of them now.
+    /// The text that `GET /metrics` answers with. What lanes and the ledger do is asked of them now.
     pub(crate) fn render(
         &self,
         pacing: &Pacing,
         cache: Option<&Cache>,
+        ledger: Option<&LedgerStatus>,
     ) -> Result<String, fmt::Error> {
         if let Some((entries, bytes)) = cache.and_then(Cache::size) {
             let level = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
@@ -293,6 +314,9 @@ impl Metrics {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         encode_registry(&mut text, &lanes::registry(pacing))?;
+        if let Some(status) = ledger {
+            encode_registry(&mut text, &ledger::registry(status))?;
+        }
         encode_eof(&mut text)?;
         Ok(text)
     }

@@ -245,6 +245,11 @@ impl Record {
             is_limited,
             input_tokens: estimate.input_tokens,
             max_output,
+        });
+        let charge = charge.inspect_err(|refusal| {
+            if let Some(limit) = refusal.limit() {
+                self.state.metrics.count_limited(limit);
+            }
         })?;
         self.charge = Some(Box::new(charge));
         Ok(())

@@ -72,7 +72,6 @@ pub(crate) fn router(worker: Worker) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/admin/v1/lanes", get(admin::lanes))
         .route(
             &format!("/api/v1{NATIVE_TEXT}"),
             served(Surface::Chat(Dialect::Native)),
@@ -89,6 +88,9 @@ pub(crate) fn router(worker: Worker) -> Router {
             "/api/v1/apps/{app}/completion",
             post(application).fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri)),
         );
+    if !worker.state.has_admin_listener {
+        router = router.merge(admin::router(&worker));
+    }
     for root in OPENAI {
         let at = |path: &str| format!("{root}{path}");
         let completions = Surface::other(Root::OpenAi, "/completions");
@@ -280,6 +282,17 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
             "last_error": sharing.last_error,
         });
     }
+    if let Some(accounting) = &worker.state.accounting {
+        // Requests are served while the store is away: their records wait in the spool.
+        let status = accounting.ledger.status();
+        detail["ledger"] = serde_json::json!({
+            "store_ok": status.store_ok,
+            "spool_ok": status.spool_ok,
+            "backlog_bytes": status.backlog_bytes,
+            "lost": status.lost,
+            "open": status.open,
+        });
+    }
     let left_alone = worker.state.routes.open_breakers();
     if !left_alone.is_empty() {
         detail["targets_left_alone"] = left_alone.into();
@@ -288,11 +301,12 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
 }
 
 async fn metrics(Shared(worker): Shared<Worker>) -> Response {
-    match worker
-        .state
+    let state = &worker.state;
+    let ledger = state.accounting.as_ref().map(|it| it.ledger.status());
+    let text = state
         .metrics
-        .render(&worker.state.pacing, worker.state.cache.as_deref())
-    {
+        .render(&state.pacing, state.cache.as_deref(), ledger.as_ref());
+    match text {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             typed_response(&worker, StatusCode::OK, kind, text)

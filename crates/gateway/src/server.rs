@@ -36,6 +36,8 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     threads: usize,
     address: SocketAddr,
+    /// Where the admin paths are, if they have a listener of their own.
+    admin: Option<(TcpListener, SocketAddr)>,
     certificates: Option<Certificates>,
     /// Where a successor asks for the listeners.
     hand_over: Option<PathBuf>,
@@ -99,9 +101,30 @@ pub enum ServerError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// An admin address that other machines reach, and no token.
+    #[error(
+        "the admin address {address} is reached from other machines, so a token has to be set: \
+         `[admin] token`"
+    )]
+    OpenAdmin {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A runtime could not be started.
     #[error("cannot start a runtime thread")]
     Runtime(#[source] std::io::Error),
+}
+
+/// The most connections that the admin listener holds open.
+const MAX_ADMIN_CONNECTIONS: usize = 100;
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Everything, without the admin paths where these have a listener of their own.
+    Calls,
+    /// The admin paths alone.
+    Admin,
 }
 
 /// The two steps of an end.
@@ -185,9 +208,27 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let (address, threads) = (config.listen, config.threads);
         let hand_over = config.hand_over.clone();
+        let admin_listen = config.admin_listen;
+        if let Some(address) = admin_listen
+            && !address.ip().is_loopback()
+            && config.admin_token.is_none()
+        {
+            return Err(ServerError::OpenAdmin { address });
+        }
+        let client_write = config.timeouts.client_write;
         let certificates = Certificates::load(&config.tls)?;
         let gateway = Gateway::builder(config).build()?;
         let listeners = listeners()?;
+        let admin = admin_listen.map(|address| {
+            let bound = listener::bind_all(address, 1, client_write).and_then(|mut listeners| {
+                let listener = listeners
+                    .pop()
+                    .ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+                let address = listener.local_addr()?;
+                Ok((listener, address))
+            });
+            bound.map_err(|source| ServerError::Bind { address, source })
+        });
         let address = match listeners.first().map(TcpListener::local_addr) {
             Some(bound) => bound.map_err(|source| ServerError::Bind { address, source })?,
             None => address,
@@ -197,6 +238,7 @@ impl Server {
             listeners,
             threads,
             address,
+            admin: admin.transpose()?,
             certificates,
             hand_over,
             #[cfg(unix)]
@@ -214,6 +256,12 @@ impl Server {
     pub fn when_serving(mut self, tell: impl FnOnce() + Send + 'static) -> Self {
         self.when_serving = Some(Box::new(tell));
         self
+    }
+
+    /// Where the admin paths are, with the port that was found; `None` when they are beside all
+    /// others.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// Whether connections are encrypted.
@@ -252,13 +300,31 @@ impl Server {
         for (number, listeners) in dealt.into_iter().enumerate() {
             let worker = listener::Worker {
                 gateway: self.gateway.clone(),
+                serves: Serves::Calls,
                 tls: tls.clone(),
                 budget: budget.clone(),
                 stops: stops.clone(),
                 alive: alive.clone(),
             };
             worker
-                .start(number, listeners)
+                .start(format!("relay-{number}"), listeners)
+                .map_err(ServerError::Runtime)?;
+        }
+        if let Some((listener, _)) = self.admin {
+            // Calls must not keep the operator out, who may be about to stop them.
+            let mut limits = state.limits;
+            limits.max_connections = MAX_ADMIN_CONNECTIONS;
+            limits.max_connections_per_address = MAX_ADMIN_CONNECTIONS;
+            let worker = listener::Worker {
+                gateway: self.gateway.clone(),
+                serves: Serves::Admin,
+                tls: tls.clone(),
+                budget: ConnectionBudget::new(&limits),
+                stops: stops.clone(),
+                alive: alive.clone(),
+            };
+            worker
+                .start("admin".to_owned(), vec![listener])
                 .map_err(ServerError::Runtime)?;
         }
         drop(alive);

@@ -39,6 +39,10 @@ pub(crate) struct State {
     pub(crate) cache: Option<Arc<Cache>>,
     /// What opens the admin endpoints; `None` keeps them closed.
     pub(crate) admin: Option<AdminToken>,
+    /// Names under which the admin listener may be reached.
+    pub(crate) admin_hosts: Vec<String>,
+    /// Whether the admin paths have a listener of their own and are nowhere else.
+    pub(crate) has_admin_listener: bool,
 }
 
 impl State {

@@ -85,7 +85,10 @@ struct TimeoutsFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AdminFile {
-    token: String,
+    token: Option<String>,
+    listen: Option<String>,
+    #[serde(default)]
+    hosts: Vec<String>,
 }
 
 impl std::fmt::Debug for AdminFile {
@@ -222,9 +225,10 @@ impl ConfigFile {
         let redis = self
             .redis
             .and_then(|redis| redis.resolve(&names.join("+"), environment, &mut problems));
-        let admin_token = self
+        let admin = self
             .admin
-            .and_then(|admin| resolve_admin_token(&admin.token, environment, &mut problems));
+            .map(|admin| admin.resolve(environment, &mut problems));
+        let admin = admin.unwrap_or_default();
         match listen {
             Some(listen) if problems.is_empty() => Ok(Config {
                 listen,
@@ -239,7 +243,9 @@ impl ConfigFile {
                 pacing,
                 cache,
                 redis,
-                admin_token,
+                admin_token: admin.token,
+                admin_listen: admin.listen,
+                admin_hosts: admin.hosts,
                 keys,
                 data,
                 prices,
@@ -418,6 +424,51 @@ fn resolve_account(
         Err(problem) => {
             problems.push(Problem::new(place, problem));
             None
+        }
+    }
+}
+
+/// The admin part, checked.
+#[derive(Default)]
+struct AdminSettings {
+    token: Option<SecretString>,
+    listen: Option<SocketAddr>,
+    hosts: Vec<String>,
+}
+
+impl AdminFile {
+    fn resolve(self, environment: &dyn Environment, problems: &mut Vec<Problem>) -> AdminSettings {
+        if self.token.is_none() && self.listen.is_none() {
+            let problem = "is empty; set token = \"env:BAILIAN_ADMIN_TOKEN\", or leave it out";
+            problems.push(Problem::new("admin", problem));
+        }
+        let has_token = self.token.is_some();
+        let token = self
+            .token
+            .and_then(|token| resolve_admin_token(&token, environment, problems));
+        let listen = self.listen.and_then(|text| {
+            parse_listen(&text)
+                .map_err(|problem| problems.push(Problem::new("admin.listen", problem)))
+                .ok()
+        });
+        if listen.is_some_and(|address| !address.ip().is_loopback()) && !has_token {
+            let problem = "is reached from other machines, so admin.token has to be set";
+            problems.push(Problem::new("admin.listen", problem));
+        }
+        for (index, host) in self.hosts.iter().enumerate() {
+            let is_name = !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            if !is_name {
+                let problem = "is not a host's name such as gateway.internal, without a port";
+                problems.push(Problem::new(format!("admin.hosts[{index}]"), problem));
+            }
+        }
+        AdminSettings {
+            token,
+            listen,
+            hosts: self.hosts,
         }
     }
 }
@@ -613,6 +664,8 @@ fn minimal(
         cache: None,
         redis: None,
         admin_token: None,
+        admin_listen: None,
+        admin_hosts: Vec::new(),
         keys: vec![KeyConfig {
             owner: VirtualKey::new("default", "default"),
             secret: KeySecret::Plain(virtual_key),

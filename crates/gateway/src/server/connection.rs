@@ -22,11 +22,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::Stops;
 use super::budget::{ConnectionBudget, ConnectionPlace};
 use super::http2::{self, Pieces, Streams};
 use super::io::{Guarded, Rewound};
 use super::tls;
+use super::{Serves, Stops};
+use crate::admin;
 use crate::config::{Limits, Timeouts};
 use crate::gateway::Gateway;
 use crate::keys::Peer;
@@ -51,6 +52,7 @@ pub(super) struct Connections {
 struct Serving {
     worker: Worker,
     router: Router,
+    serves: Serves,
     http: http1::Builder,
     tls: Option<TlsAcceptor>,
     stops: Stops,
@@ -60,6 +62,7 @@ struct Serving {
 impl Connections {
     pub(super) fn new(
         gateway: &Gateway,
+        serves: Serves,
         tls: Option<TlsAcceptor>,
         budget: ConnectionBudget,
         stops: Stops,
@@ -72,7 +75,11 @@ impl Connections {
             .max_buf_size(MAX_BUFFER_BYTES);
         Self {
             serving: Arc::new(Serving {
-                router: router(worker.clone()),
+                router: match serves {
+                    Serves::Calls => router(worker.clone()),
+                    Serves::Admin => admin::own_router(worker.clone()),
+                },
+                serves,
                 worker,
                 http,
                 tls,
@@ -131,7 +138,8 @@ impl Serving {
         request: Request<Incoming>,
         peer: Peer,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
-        answer(self.worker.clone(), self.router.clone(), request, peer)
+        let (worker, router) = (self.worker.clone(), self.router.clone());
+        answer(worker, router, self.serves, request, peer)
     }
 
     fn limits(&self) -> &Limits {
@@ -239,6 +247,7 @@ async fn unused(streams: &Streams, limit: Duration) {
 async fn answer(
     worker: Worker,
     router: Router,
+    serves: Serves,
     request: Request<Incoming>,
     peer: Peer,
 ) -> Result<Response, Infallible> {
@@ -246,7 +255,11 @@ async fn answer(
     // a request that is on its way. HTTP/2 has words of its own for this.
     let is_last = worker.state.is_leaving.load(Ordering::Relaxed)
         && request.version() <= http::Version::HTTP_11;
-    let mut response = match chat_surface(request.uri().path()) {
+    let surface = match serves {
+        Serves::Calls => chat_surface(request.uri().path()),
+        Serves::Admin => None,
+    };
+    let mut response = match surface {
         Some(surface) if request.method() == Method::POST => {
             // hyper keeps room for this future as long as the connection lives, which for a stream
             // is long after the future has ended: boxed, the room is small.

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::Stops;
 use super::budget::ConnectionBudget;
 use super::connection::Connections;
+use super::{Serves, Stops};
 use crate::gateway::Gateway;
 
 /// Connections that wait to be accepted; the system may cut it down.
@@ -97,6 +97,7 @@ pub(super) fn deal(
 /// What one runtime needs.
 pub(super) struct Worker {
     pub(super) gateway: Gateway,
+    pub(super) serves: Serves,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) budget: ConnectionBudget,
     pub(super) stops: Stops,
@@ -108,32 +109,37 @@ impl Worker {
     /// Starts the runtime on a thread of its own.
     pub(super) fn start(
         self,
-        number: usize,
+        name: String,
         listeners: Vec<std::net::TcpListener>,
     ) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        std::thread::Builder::new()
-            .name(format!("relay-{number}"))
-            .spawn(move || {
-                runtime.block_on(self.serve(listeners));
-                // DNS look-ups run on helper threads; nobody waits for them any more.
-                runtime.shutdown_background();
-            })?;
+        std::thread::Builder::new().name(name).spawn(move || {
+            runtime.block_on(self.serve(listeners));
+            // DNS look-ups run on helper threads; nobody waits for them any more.
+            runtime.shutdown_background();
+        })?;
         Ok(())
     }
 
     async fn serve(self, listeners: Vec<std::net::TcpListener>) {
         let Self {
             gateway,
+            serves,
             tls,
             budget,
             stops,
             alive,
         } = self;
         let timeouts = gateway.state().timeouts;
-        let connections = Arc::new(Connections::new(&gateway, tls, budget, stops.clone()));
+        let connections = Arc::new(Connections::new(
+            &gateway,
+            serves,
+            tls,
+            budget,
+            stops.clone(),
+        ));
         let mut accepting = JoinSet::new();
         for listener in listeners {
             match TcpListener::from_std(listener) {

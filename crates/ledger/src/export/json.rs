@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::record::Record;
-use crate::store::{COLUMNS, Value};
+use crate::store::{COLUMNS, Kind, Value};
 
 pub(super) fn write(output: &mut impl Write, records: &[Record]) -> io::Result<()> {
     let mut line = Vec::new();
@@ -18,6 +18,29 @@ pub(super) fn write(output: &mut impl Write, records: &[Record]) -> io::Result<(
     Ok(())
 }
 
+impl Record {
+    /// The record with the columns of the store, as [`JsonLines`](crate::Format::JsonLines) has it.
+    pub fn columns(&self) -> impl Serialize + '_ {
+        Row(self)
+    }
+
+    /// The columns' names in their order, the JSON type of each, and whether it may be `null`.
+    pub fn column_types() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        COLUMNS.iter().map(|column| {
+            let kind = match column.kind {
+                _ if column.name == ATTEMPTS => "array",
+                Kind::Id | Kind::Text | Kind::Money => "string",
+                Kind::Int => "integer",
+                Kind::Bool => "boolean",
+            };
+            (column.name, kind, column.optional)
+        })
+    }
+}
+
+/// Text in a database, a list here.
+const ATTEMPTS: &str = "attempt_list";
+
 struct Row<'r>(&'r Record);
 
 impl Serialize for Row<'_> {
@@ -25,8 +48,7 @@ impl Serialize for Row<'_> {
         let mut row = serializer.serialize_map(Some(COLUMNS.len()))?;
         for column in COLUMNS {
             let name = column.name;
-            // Text in a database, a list here.
-            if name == "attempt_list" {
+            if name == ATTEMPTS {
                 row.serialize_entry(name, &self.0.end.attempt_list)?;
                 continue;
             }

@@ -28,6 +28,7 @@ const MAX_MONEY: u64 = 9_000_000_000;
 /// Settings of a tenant, a project or a key as JSON or TOML. An unknown field is refused, because
 /// a slip in the name of a limit must not remove the limit.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SettingsInput {
@@ -62,6 +63,7 @@ pub struct SettingsInput {
 
 /// Limits of the moment; what is left out is unlimited.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LimitsInput {
@@ -75,6 +77,7 @@ pub struct LimitsInput {
 
 /// What may be spent in a period: money, tokens, or both.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BudgetInput {
@@ -90,6 +93,7 @@ pub struct BudgetInput {
 
 /// An amount of money.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MoneyInput {

@@ -1,0 +1,401 @@
+//! What was used: sums, single records, and how a key's limits stand now.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::Path;
+use axum::response::{IntoResponse as _, Response};
+use bailian_ledger::{GroupBy, Page as LedgerPage, Record, UsageRow};
+use bailian_tenants::budget::{NodeUsage, PeriodUsage};
+use bailian_tenants::settings::Unit;
+use bailian_tenants::{Directory, KeyId, Money, NodeId};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, schema::Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use super::fault::{ErrorBody, Fault};
+use super::input::Act;
+use super::nodes::Page;
+use super::query::{Fields, FilterQuery, cursor, cursor_text};
+
+/// The most records of a page.
+const MOST_RECORDS: u32 = 1_000;
+/// The records of a page by default.
+const USUAL_RECORDS: u32 = 100;
+/// The most rows of an answer about usage: what is more than anybody reads.
+const MOST_ROWS: usize = 10_000;
+
+const GROUPS: [(&str, GroupBy); 13] = [
+    ("tenant", GroupBy::Tenant),
+    ("project", GroupBy::Project),
+    ("key", GroupBy::Key),
+    ("model", GroupBy::Model),
+    ("upstream_model", GroupBy::UpstreamModel),
+    ("account", GroupBy::Account),
+    ("region", GroupBy::Region),
+    ("surface", GroupBy::Surface),
+    ("dialect", GroupBy::Dialect),
+    ("outcome", GroupBy::Outcome),
+    ("price_version", GroupBy::PriceVersion),
+    ("day", GroupBy::Day),
+    ("hour", GroupBy::Hour),
+];
+
+/// By what usage is told apart.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the document alone")]
+pub(super) struct GroupQuery {
+    /// Any of `tenant`, `project`, `key`, `model`, `upstream_model`, `account`, `region`, `surface`,
+    /// `dialect`, `outcome`, `price_version`, `day`, `hour` (both in UTC), with commas between.
+    #[param(example = "tenant,model,day")]
+    group_by: Option<String>,
+}
+
+/// Which page of the records.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the document alone")]
+pub(super) struct PageQuery {
+    /// Only what is behind this place, which `next` of the page before said.
+    after: Option<String>,
+    /// The most records, up to 1000; 100 if left out.
+    limit: Option<u32>,
+    /// `newest` (if left out) or `oldest` first.
+    order: Option<String>,
+}
+
+/// Sums of one group. All of them are exact.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UsageOf {
+    /// The group's values; `null` where records have none.
+    group: BTreeMap<&'static str, Option<String>>,
+    /// The names of tenant, project and key, as far as they are there still.
+    names: BTreeMap<&'static str, String>,
+    requests: u64,
+    /// Of these, not settled: in flight, or begun by a process that died.
+    unsettled: u64,
+    /// Of the requests, those whose amounts are guessed.
+    estimated: u64,
+    /// Of the requests, those without a price.
+    unpriced: u64,
+    input_tokens: u64,
+    /// Of the input, read from a cache.
+    cached_tokens: u64,
+    /// Of the input, written to a cache.
+    cache_created_tokens: u64,
+    output_tokens: u64,
+    /// Of the output, spent on reasoning.
+    reasoning_tokens: u64,
+    images: u64,
+    media_ms: u64,
+    characters: u64,
+    /// Cost by currency, as decimals; guessed cost included.
+    cost: BTreeMap<String, String>,
+    /// The part of it that is guessed.
+    estimated_cost: BTreeMap<String, String>,
+}
+
+/// Sums by group, from the ledger: what ended in the last second may be missing.
+#[utoipa::path(
+    get, path = "/usage", tag = "usage",
+    params(FilterQuery, GroupQuery),
+    responses(
+        (status = 200, body = Page<UsageOf>),
+        (status = "4XX", body = ErrorBody),
+        (status = "5XX", body = ErrorBody),
+    )
+)]
+pub(super) async fn usage(act: Act, mut fields: Fields) -> Result<Response, Fault> {
+    let directory = act.accounting.live.current();
+    let filter = fields.filter(&directory);
+    let by = groups(&mut fields);
+    fields.end()?;
+    let page = act
+        .run(move |act| {
+            let kinds: Vec<GroupBy> = by.iter().map(|(_, kind)| *kind).collect();
+            let rows = act.accounting.ledger.reader().usage(&filter, &kinds)?;
+            if rows.len() > MOST_ROWS {
+                let problem = format!(
+                    "gives {} groups, more than {MOST_ROWS}: narrow the time, or group by less",
+                    rows.len()
+                );
+                return Err(Fault::of_place("group_by", problem));
+            }
+            let names = Names::of(&directory);
+            let rows = rows.into_iter().map(|row| UsageOf::new(row, &by, &names));
+            Ok(Page::new(rows.collect(), None))
+        })
+        .await?;
+    Ok(Json(page).into_response())
+}
+
+fn groups(fields: &mut Fields) -> Vec<(&'static str, GroupBy)> {
+    let mut by: Vec<(&'static str, GroupBy)> = Vec::new();
+    let text = fields.text("group_by").unwrap_or_default();
+    for word in text.split(',').filter(|word| !word.is_empty()).take(50) {
+        match GROUPS.iter().find(|(name, _)| *name == word.trim()) {
+            Some(group) if by.contains(group) => {
+                fields.problem("group_by", format!("names {} twice", group.0));
+            }
+            Some(group) => by.push(*group),
+            None => {
+                let known: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+                let problem = format!("is made of {}, with commas between", known.join(", "));
+                fields.problem("group_by", problem);
+                break;
+            }
+        }
+    }
+    by
+}
+
+/// Names by id.
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn of(directory: &Directory) -> Self {
+        let named = directory.nodes().map(|(_, node)| {
+            let (id, name) = (node.id().to_string(), node.name().to_owned());
+            (id, name)
+        });
+        Self(named.collect())
+    }
+}
+
+impl UsageOf {
+    fn new(row: UsageRow, by: &[(&'static str, GroupBy)], names: &Names) -> Self {
+        let mut group = BTreeMap::new();
+        let mut named = BTreeMap::new();
+        for ((word, kind), value) in by.iter().zip(row.group) {
+            if matches!(kind, GroupBy::Tenant | GroupBy::Project | GroupBy::Key)
+                && let Some(name) = value.as_ref().and_then(|id| names.0.get(id))
+            {
+                named.insert(*word, name.clone());
+            }
+            group.insert(*word, value);
+        }
+        let money = |costs: BTreeMap<bailian_ledger::Currency, bailian_ledger::Decimal>| {
+            let costs = costs.into_iter();
+            costs
+                .map(|(currency, cost)| (currency.to_string(), cost.normalize().to_string()))
+                .collect()
+        };
+        Self {
+            group,
+            names: named,
+            requests: row.requests,
+            unsettled: row.unsettled,
+            estimated: row.estimated,
+            unpriced: row.unpriced,
+            input_tokens: row.tokens.input,
+            cached_tokens: row.tokens.cached,
+            cache_created_tokens: row.tokens.cache_created,
+            output_tokens: row.tokens.output,
+            reasoning_tokens: row.tokens.reasoning,
+            images: row.images,
+            media_ms: row.media_ms,
+            characters: row.characters,
+            cost: money(row.cost),
+            estimated_cost: money(row.estimated_cost),
+        }
+    }
+}
+
+/// A record with the columns of the ledger's store.
+#[derive(Debug)]
+pub(super) struct RecordOf;
+
+impl PartialSchema for RecordOf {
+    fn schema() -> RefOr<Schema> {
+        let mut object = ObjectBuilder::new();
+        for (name, kind, is_optional) in Record::column_types() {
+            let kind = match kind {
+                "integer" => Type::Integer,
+                "boolean" => Type::Boolean,
+                "array" => {
+                    object = object.property(name, ArrayBuilder::new().items(ObjectBuilder::new()));
+                    continue;
+                }
+                _ => Type::String,
+            };
+            let kinds = [kind].into_iter().chain(is_optional.then_some(Type::Null));
+            let kinds = utoipa::openapi::schema::SchemaType::from_iter(kinds);
+            object = object.property(name, ObjectBuilder::new().schema_type(kinds));
+        }
+        object.description(Some("See docs/ledger.md.")).into()
+    }
+}
+
+impl ToSchema for RecordOf {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Record".into()
+    }
+}
+
+/// Records, the newest first.
+#[utoipa::path(
+    get, path = "/records", tag = "usage",
+    params(FilterQuery, PageQuery),
+    responses(
+        (status = 200, body = Page<RecordOf>),
+        (status = "4XX", body = ErrorBody),
+        (status = "5XX", body = ErrorBody),
+    )
+)]
+pub(super) async fn records(act: Act, mut fields: Fields) -> Result<Response, Fault> {
+    let filter = fields.filter(&act.accounting.live.current());
+    let limit = fields.limit(USUAL_RECORDS, MOST_RECORDS);
+    let oldest = fields.read("order", "newest or oldest", |order| match order {
+        "newest" => Some(false),
+        "oldest" => Some(true),
+        _ => None,
+    });
+    let after = fields.read("after", "a place that `next` said", cursor);
+    fields.end()?;
+    let mut page = if oldest == Some(true) {
+        LedgerPage::first(limit)
+    } else {
+        LedgerPage::newest(limit)
+    };
+    page.after = after;
+    let page = act
+        .run(move |act| {
+            let records = act.accounting.ledger.reader().records(&filter, page)?;
+            let is_full = records.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+            let last = records.last().filter(|_| is_full);
+            let next = last.map(|last| cursor_text(last.cursor()));
+            let mut rows = Vec::with_capacity(records.len());
+            for record in &records {
+                let row = serde_json::to_value(record.columns());
+                rows.push(row.map_err(|_| Fault::internal())?);
+            }
+            Ok(Page::new(rows, next))
+        })
+        .await?;
+    Ok(Json(page).into_response())
+}
+
+/// How the limits and budgets stand that a key is under: its own, its project's, its tenant's.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct KeyUsage {
+    key: String,
+    /// Key, project, tenant.
+    levels: Vec<LevelUsage>,
+}
+
+/// One level.
+#[derive(Debug, Serialize, ToSchema)]
+struct LevelUsage {
+    /// `key`, `project` or `tenant`.
+    level: &'static str,
+    id: String,
+    name: String,
+    /// Requests that run.
+    running: Standing,
+    /// Requests that began in the last 60 seconds; 0 where they are not limited.
+    requests_per_minute: Standing,
+    /// Tokens of the last 60 seconds; 0 where they are not limited.
+    tokens_per_minute: Standing,
+    budgets: Vec<BudgetUsage>,
+}
+
+/// What is used, of what.
+#[derive(Debug, Serialize, ToSchema)]
+struct Standing {
+    used: u64,
+    /// `null` for no limit.
+    limit: Option<u64>,
+}
+
+/// One budget. Money is a decimal as text.
+#[derive(Debug, Serialize, ToSchema)]
+struct BudgetUsage {
+    /// `day`, `month` or `total`.
+    period: &'static str,
+    /// Where midnight is.
+    offset: String,
+    /// `tokens`, or a currency.
+    unit: String,
+    used: String,
+    /// What running requests may need.
+    reserved: String,
+    limit: String,
+    /// What is neither used nor reserved.
+    left: String,
+    /// When the next period begins.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    resets_at: Option<Timestamp>,
+}
+
+/// How a key's limits and budgets stand now, at all levels. Of this replica.
+#[utoipa::path(
+    get, path = "/keys/{id}/usage", tag = "usage",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = KeyUsage),
+        (status = "4XX", body = ErrorBody),
+        (status = "5XX", body = ErrorBody),
+    )
+)]
+pub(super) async fn of_key(act: Act, Path(text): Path<String>) -> Result<Json<KeyUsage>, Fault> {
+    let id: KeyId = text.parse().map_err(|_| Fault::no_such(&text))?;
+    let caller = act.accounting.live.current().caller_of(id);
+    let caller = caller.ok_or_else(|| Fault::no_such(&text))?;
+    let usage = act.accounting.budgets.usage(&caller, act.now());
+    let levels = caller.chain().iter().zip(usage).map(|(node, usage)| {
+        let limits = node.settings().limits;
+        LevelUsage::new(node.id(), node.name(), &limits, usage)
+    });
+    Ok(Json(KeyUsage {
+        key: id.to_string(),
+        levels: levels.collect(),
+    }))
+}
+
+impl LevelUsage {
+    fn new(
+        id: NodeId,
+        name: &str,
+        limits: &bailian_tenants::settings::Limits,
+        usage: NodeUsage,
+    ) -> Self {
+        let standing = |used, limit| Standing { used, limit };
+        Self {
+            level: id.level().as_str(),
+            id: id.to_string(),
+            name: name.to_owned(),
+            running: standing(usage.running, limits.concurrency),
+            requests_per_minute: standing(usage.requests, limits.rpm),
+            tokens_per_minute: standing(usage.tokens, limits.tpm),
+            budgets: usage.budgets.iter().map(BudgetUsage::new).collect(),
+        }
+    }
+}
+
+impl BudgetUsage {
+    fn new(usage: &PeriodUsage) -> Self {
+        let amount = |amount: u64| match usage.unit {
+            Unit::Money(currency) => {
+                let money = Money::from_nanos(amount, currency).to_decimal();
+                money.normalize().to_string()
+            }
+            _ => amount.to_string(),
+        };
+        let gone = usage.used.saturating_add(usage.reserved);
+        Self {
+            period: usage.period.as_str(),
+            offset: usage.offset.to_string(),
+            unit: match usage.unit {
+                Unit::Money(currency) => currency.to_string(),
+                _ => "tokens".to_owned(),
+            },
+            used: amount(usage.used),
+            reserved: amount(usage.reserved),
+            limit: amount(usage.limit),
+            left: amount(usage.limit.saturating_sub(gone)),
+            resets_at: usage.resets_at,
+        }
+    }
+}

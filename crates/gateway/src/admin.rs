@@ -57,12 +57,14 @@ pub(crate) fn router(worker: &Worker) -> Router<Worker> {
     let router = router
         .fallback(|| async { Fault::unknown_path() })
         .layer(Extension(document))
-        .layer(operator)
-        .layer(stamp);
+        .layer(operator.clone())
+        .layer(stamp.clone());
+    // Nobody else learns which paths there are.
+    let unknown = axum::routing::any(unknown).layer(operator).layer(stamp);
     Router::new()
         .nest(ROOT, router)
-        .route("/admin", axum::routing::any(unknown))
-        .route("/admin/{*rest}", axum::routing::any(unknown))
+        .route("/admin", unknown.clone())
+        .route("/admin/{*rest}", unknown)
 }
 
 /// The admin paths and nothing else, for a listener of their own.

@@ -2,12 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use bailian_gateway::config::DataConfig;
 use bailian_gateway::{Config, Server, ServerError};
 use bailian_sim::config::Speed;
 use bailian_sim::{SimConfig, Simulator};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use crate::data::Temporary;
 use crate::failure::Failure;
 use crate::listen;
 use crate::serve::{failure, make_key, runtime};
@@ -40,6 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let key = make_key();
         let mut config =
             Config::for_base_url(&upstream, "sk-demo".into(), key.clone()).map_err(Failure::run)?;
+        let data = Temporary::new();
+        config.data = Some(DataConfig::in_folder(data.path()));
         let admin_token = make_key();
         config.admin_token = Some(admin_token.clone());
         // What is said to the simulator by header shall reach it.
@@ -105,8 +109,9 @@ DashScope 2.x:  export DASHSCOPE_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={ke
 DashScope 1.x:  export DASHSCOPE_HTTP_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={key}
 bailian chat:   DASHSCOPE_BASE_URL={gateway} DASHSCOPE_API_KEY={key} bailian chat
 
-What the gateway knows of each model's limits, and who waits:
+What was used and what it would have cost, and what the gateway knows of each model's limits:
 
+curl -s '{gateway}/admin/v1/usage?group_by=model' -H "Authorization: Bearer {token}"
 curl -s {gateway}/admin/v1/lanes -H "Authorization: Bearer {token}"
 "#
     )

@@ -10,6 +10,7 @@
 
 mod chat;
 mod completions;
+mod data;
 mod demo;
 mod doctor;
 mod failure;

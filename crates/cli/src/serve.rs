@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use bailian_gateway::{Config, Server, ServerError};
+use bailian_gateway::config::DataConfig;
+use bailian_gateway::{BuildError, Config, Server, ServerError};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::data;
 use crate::failure::Failure;
 use crate::listen;
 #[cfg(unix)]
@@ -36,13 +38,25 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (mut config, made_key) = configuration(arguments)?;
+    #[cfg(unix)]
+    if arguments.take_over && arguments.hand_over.is_none() && config.hand_over.is_none() {
+        let problem = "--take-over needs the socket of the gateway that runs: `hand_over` of the \
+                       configuration, or --hand-over SOCKET";
+        return Err(Failure::Usage(anyhow::anyhow!(problem)));
+    }
     if let Some(address) = arguments.listen {
         config.listen = address;
     }
     let runtime = runtime()?;
     runtime.block_on(async {
         let signals = Signals::listen().map_err(Failure::run)?;
-        let server = arguments.server(config)?;
+        let server = arguments.server_or_without_data(config)?;
+        if let Some(key) = server.gateway().take_first_key() {
+            println!(
+                "api key, made at this first start and shown this once: {}",
+                key.expose_secret()
+            );
+        }
         if let Some(key) = made_key {
             // The one moment at which the key can be learned.
             println!(
@@ -65,27 +79,42 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
+    /// The server. One that nobody told where to keep its records does without, if it has to.
+    fn server_or_without_data(&self, mut config: Config) -> Result<Server, Failure> {
+        if self.config.is_some() || config.data.is_none() {
+            return self.server(config).map_err(failure);
+        }
+        match self.server(config.clone()) {
+            Err(ServerError::Build(BuildError::Data(error))) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "nothing is recorded: no ledger and no keys but the one; set BAILIAN_DATA to a \
+                     folder, or to `off`"
+                );
+                config.data = None;
+                self.server(config).map_err(failure)
+            }
+            other => other.map_err(failure),
+        }
+    }
+
     /// The server, with its address bound or taken over.
     #[cfg(unix)]
-    fn server(&self, mut config: Config) -> Result<Server, Failure> {
+    fn server(&self, mut config: Config) -> Result<Server, ServerError> {
         if let Some(path) = &self.hand_over {
             config.hand_over = Some(path.clone());
         }
-        if !self.take_over {
-            return Server::bind(config).map_err(failure);
+        if self.take_over {
+            Server::take_over(config)
+        } else {
+            Server::bind(config)
         }
-        if config.hand_over.is_none() {
-            let problem = "--take-over needs the socket of the gateway that runs: `hand_over` of \
-                           the configuration, or --hand-over SOCKET";
-            return Err(Failure::Usage(anyhow::anyhow!(problem)));
-        }
-        Server::take_over(config).map_err(failure)
     }
 
     #[cfg(not(unix))]
     #[expect(clippy::unused_self, reason = "used on other systems")]
-    fn server(&self, config: Config) -> Result<Server, Failure> {
-        Server::bind(config).map_err(failure)
+    fn server(&self, config: Config) -> Result<Server, ServerError> {
+        Server::bind(config)
     }
 }
 
@@ -98,8 +127,9 @@ fn configuration(arguments: &Arguments) -> Result<(Config, Option<SecretString>)
         return Ok((config, None));
     }
     let mut made = None;
-    let config = Config::from_environment(&environment, || made.insert(make_key()).clone())
+    let mut config = Config::from_environment(&environment, || made.insert(make_key()).clone())
         .map_err(Failure::usage)?;
+    config.data = data::folder(&settings).map(DataConfig::in_folder);
     Ok((config, made))
 }
 

@@ -83,6 +83,11 @@ struct DialectLabels {
     dialect: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
 type Count = Counter<u64, AtomicU64>;
 type Level = Gauge<i64, AtomicI64>;
 
@@ -106,6 +111,8 @@ pub(crate) struct Metrics {
     connections: Level,
     refused_connections: Count,
     resumed: Count,
+    /// Applied, and refused.
+    reloads: [Count; 2],
 }
 
 /// Seconds from a fast cached answer to the longest that the service allows.
@@ -184,6 +191,14 @@ impl Metrics {
             "Streams that went on after upstream had broken them",
             resumed.clone(),
         );
+        let reloads = Family::<ResultLabels, Count>::default();
+        registry.register(
+            "config_reloads",
+            "Reloads of the configuration file by what came of them",
+            reloads.clone(),
+        );
+        let reloads = ["applied", "refused"]
+            .map(|result| reloads.get_or_create_owned(&ResultLabels { result }));
         Self {
             registry,
             openai,
@@ -194,6 +209,7 @@ impl Metrics {
             connections,
             refused_connections,
             resumed,
+            reloads,
         }
     }
 
@@ -235,6 +251,12 @@ impl Metrics {
 
     pub(crate) fn count_resumed(&self) {
         self.resumed.inc();
+    }
+
+    /// Counts a reload that was applied, or refused.
+    pub(crate) fn count_reload(&self, is_applied: bool) {
+        let [applied, refused] = &self.reloads;
+        if is_applied { applied } else { refused }.inc();
     }
 
     pub(crate) fn begin_stream(&self) -> OpenGuard {

@@ -15,7 +15,6 @@ mod tls;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
@@ -25,9 +24,10 @@ use tokio_util::task::AbortOnDropHandle;
 use self::budget::ConnectionBudget;
 use self::tls::Certificates;
 pub use self::tls::TlsError;
-use crate::config::Config;
+use crate::config::{Config, ReloadMode};
 use crate::gateway::Gateway;
 use crate::pacing;
+use crate::reload::{self, ConfigFile, HangUps};
 
 /// A gateway with its address bound. Requests are served once [`run`](Self::run) is called.
 #[derive(Debug)]
@@ -37,6 +37,9 @@ pub struct Server {
     threads: usize,
     address: SocketAddr,
     certificates: Option<Certificates>,
+    /// What is read again while it serves.
+    file: Option<ConfigFile>,
+    reload: ReloadMode,
     /// Where a successor asks for the listeners.
     hand_over: Option<PathBuf>,
     /// Whose listeners these are.
@@ -172,7 +175,7 @@ impl Server {
         listeners: impl FnOnce() -> Result<Vec<TcpListener>, ServerError>,
     ) -> Result<Self, ServerError> {
         let (address, threads) = (config.listen, config.threads);
-        let hand_over = config.hand_over.clone();
+        let (hand_over, reload) = (config.hand_over.clone(), config.reload);
         let certificates = Certificates::load(&config.tls)?;
         let gateway = Gateway::builder(config).build()?;
         let listeners = listeners()?;
@@ -186,10 +189,20 @@ impl Server {
             threads,
             address,
             certificates,
+            file: None,
+            reload,
             hand_over,
             #[cfg(unix)]
             predecessor: None,
         })
+    }
+
+    /// Reads the configuration again from `file` while it serves, when the configuration's `reload`
+    /// says so.
+    #[must_use]
+    pub fn follow(mut self, file: ConfigFile) -> Self {
+        self.file = Some(file);
+        self
     }
 
     /// Where it listens, with the port that was found.
@@ -223,8 +236,7 @@ impl Server {
         let tls = self.certificates.as_ref().map(Certificates::acceptor);
         let tls = tls.transpose().map_err(ServerError::TlsSetup)?;
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
-        let state = Arc::clone(self.gateway.state());
-        let budget = ConnectionBudget::new(&state.limits);
+        let budget = ConnectionBudget::new();
         let offered = match self.hand_over {
             Some(_) => clones(&self.listeners).map_err(ServerError::Runtime)?,
             None => Vec::new(),
@@ -243,14 +255,15 @@ impl Server {
                 .map_err(ServerError::Runtime)?;
         }
         drop(alive);
-        let asked = (0..state.accounts.len()).filter(|index| state.accounts[*index].quota_api);
-        let mut beside: Vec<_> = asked
-            .map(|account| {
-                let worker = self.gateway.worker();
-                let asking = pacing::refresh(worker.state, worker.upstream, account);
-                AbortOnDropHandle::new(tokio::spawn(asking))
-            })
-            .collect();
+        let changed = self.gateway.changed.subscribe();
+        let asking = pacing::keep_asking(self.gateway.workers(), changed);
+        let mut beside = vec![AbortOnDropHandle::new(tokio::spawn(asking))];
+        if let Some(file) = self.file
+            && self.reload != ReloadMode::Off
+        {
+            let following = reload::follow(self.gateway.clone(), file, self.reload, HangUps::listen());
+            beside.push(AbortOnDropHandle::new(tokio::spawn(following)));
+        }
         if let Some(certificates) = self.certificates {
             beside.push(AbortOnDropHandle::new(tokio::spawn(certificates.follow())));
         }
@@ -268,7 +281,7 @@ impl Server {
             relieved = succession.relieved() => {
                 drop(beside);
                 tracing::info!("a successor serves; open requests may end");
-                state.is_leaving.store(true, Ordering::Relaxed);
+                self.gateway.state().is_leaving.store(true, Ordering::Relaxed);
                 stops.leave.cancel();
                 relieved.leave().await;
             }
@@ -282,7 +295,7 @@ impl Server {
             }
         }
         // It only waits for Redis, and nothing else runs any more.
-        let left = tokio::task::spawn_blocking(move || state.pacing.leave()).await;
+        let left = tokio::task::spawn_blocking(move || self.gateway.state().pacing.leave()).await;
         if let Err(error) = left {
             tracing::error!(%error, "the limits that this replica held could not be returned");
         }

@@ -31,7 +31,8 @@ use crate::gateway::Gateway;
 use crate::keys::Peer;
 use crate::relay;
 use crate::router::{chat_surface, router};
-use crate::worker::Worker;
+use crate::state::State;
+use crate::worker::{Worker, Workers};
 
 /// The most header lines of a request.
 const MAX_HEADER_LINES: usize = 128;
@@ -51,13 +52,16 @@ pub(super) struct Connections {
 /// What each connection needs.
 #[derive(Clone)]
 struct Serving {
-    worker: Worker,
+    workers: Workers,
     router: Router,
     http: http1::Builder,
     stops: Stops,
     tasks: TaskTracker,
     /// Whose connection it is.
     peer: Peer,
+    /// In force when it began.
+    limits: Limits,
+    timeouts: Timeouts,
 }
 
 impl Connections {
@@ -67,21 +71,23 @@ impl Connections {
         budget: ConnectionBudget,
         stops: Stops,
     ) -> Self {
-        let worker = gateway.worker();
+        let workers = gateway.workers();
+        let state = workers.state();
         let tasks = TaskTracker::new();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(worker.state.timeouts.client_header)
             .max_headers(MAX_HEADER_LINES)
             .max_buf_size(MAX_BUFFER_BYTES);
         Self {
             serving: Serving {
-                router: router(worker.clone()),
-                worker,
+                router: router(workers.clone()),
+                workers,
                 http,
                 stops,
                 tasks: tasks.clone(),
                 peer: Peer::default(),
+                limits: state.limits,
+                timeouts: state.timeouts,
             },
             tls,
             budget,
@@ -96,12 +102,13 @@ impl Connections {
 
     /// Begins to serve a connection, if there is a place for it.
     pub(super) fn begin(&self, stream: TcpStream, peer: IpAddr) {
-        match self.budget.take(peer) {
+        let state = self.serving.workers.state();
+        match self.budget.take(peer, &state.limits) {
             Some(place) => {
                 let peer = Peer(Some(peer));
-                drop(self.tasks.spawn(self.serve(stream, place, peer)));
+                drop(self.tasks.spawn(self.serve(stream, place, peer, &state)));
             }
-            None => self.serving.worker.state.metrics.refuse_connection(),
+            None => state.metrics.refuse_connection(),
         }
     }
 
@@ -111,19 +118,24 @@ impl Connections {
         stream: TcpStream,
         place: ConnectionPlace,
         peer: Peer,
+        state: &State,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let serving = Serving {
+        let mut serving = Serving {
             peer,
+            limits: state.limits,
+            timeouts: state.timeouts,
             ..self.serving.clone()
         };
+        let client_header = state.timeouts.client_header;
+        serving.http.header_read_timeout(client_header);
         let tls = self.tls.clone();
-        let open = serving.worker.state.metrics.begin_connection();
+        let open = state.metrics.begin_connection();
         async move {
             let _held_until_the_end = (place, open);
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
-            let stream = Guarded::new(stream, serving.timeouts().client_write);
+            let stream = Guarded::new(stream, serving.timeouts.client_write);
             match tls {
                 None => serving.http1(stream).await,
                 Some(tls) => Box::pin(serving.encrypted(tls, stream)).await,
@@ -133,16 +145,8 @@ impl Connections {
 }
 
 impl Serving {
-    fn timeouts(&self) -> &Timeouts {
-        &self.worker.state.timeouts
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.worker.state.limits
-    }
-
     async fn encrypted(self, tls: TlsAcceptor, stream: Guarded<TcpStream>) {
-        let handshake = tokio::time::timeout(self.timeouts().tls_handshake, tls.accept(stream));
+        let handshake = tokio::time::timeout(self.timeouts.tls_handshake, tls.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -166,9 +170,9 @@ impl Serving {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (worker, router, peer) = (self.worker.clone(), self.router.clone(), self.peer);
+        let (workers, router, peer) = (self.workers.clone(), self.router.clone(), self.peer);
         let service =
-            service_fn(move |request| answer(worker.clone(), router.clone(), request, peer));
+            service_fn(move |request| answer(workers.worker(), router.clone(), request, peer));
         let mut connection = self.http.serve_connection(TokioIo::new(io), service);
         let mut pinned = Pin::new(&mut connection);
         let ended = tokio::select! {
@@ -198,14 +202,14 @@ impl Serving {
             client_header,
             client_write,
             ..
-        } = *self.timeouts();
+        } = self.timeouts;
         let streams = Streams::new(self.tasks.clone(), client_write);
-        let (worker, router, peer) = (self.worker.clone(), self.router.clone(), self.peer);
+        let (workers, router, peer) = (self.workers.clone(), self.router.clone(), self.peer);
         let service = service_fn(move |request| {
-            let answer = answer(worker.clone(), router.clone(), request, peer);
+            let answer = answer(workers.worker(), router.clone(), request, peer);
             async move { answer.await.map(|response| response.map(Pieces::new)) }
         });
-        let builder = http2::builder(self.limits(), streams.clone());
+        let builder = http2::builder(&self.limits, streams.clone());
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),

@@ -158,6 +158,7 @@ impl Accounting {
     ) -> Result<Arc<Self>, DataError> {
         let fixed = fixed::rows(&self.pepper, &config.keys, tenants);
         self.live.set_fixed(fixed)?;
+        self.refresh();
         Ok(Arc::new(Self {
             prices: config.prices.book.clone(),
             promotions: config.prices.promotions,

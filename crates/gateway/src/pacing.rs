@@ -169,8 +169,8 @@ impl Pacing {
     fn unknown_service(&self, account: &str) -> Option<Arc<Service>> {
         let mut accounts = self.accounts.iter();
         let account = accounts.find(|it| it.name == account)?;
-        let is_known = account.known.is_at_service()
-            || account.service.is_known.load(Ordering::Relaxed);
+        let is_known =
+            account.known.is_at_service() || account.service.is_known.load(Ordering::Relaxed);
         (!is_known).then(|| Arc::clone(&account.service))
     }
 

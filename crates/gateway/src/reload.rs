@@ -104,7 +104,10 @@ impl Gateway {
                 told.loaded_unix_ms = state.clock.unix_millis();
                 told.last_error = None;
                 for place in &reloaded.at_next_start {
-                    tracing::warn!(setting = place, "was changed; takes effect at the next start");
+                    tracing::warn!(
+                        setting = place,
+                        "was changed; takes effect at the next start"
+                    );
                 }
                 tracing::info!("the configuration was loaded again");
             }

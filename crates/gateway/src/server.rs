@@ -261,7 +261,8 @@ impl Server {
         if let Some(file) = self.file
             && self.reload != ReloadMode::Off
         {
-            let following = reload::follow(self.gateway.clone(), file, self.reload, HangUps::listen());
+            let following =
+                reload::follow(self.gateway.clone(), file, self.reload, HangUps::listen());
             beside.push(AbortOnDropHandle::new(tokio::spawn(following)));
         }
         if let Some(certificates) = self.certificates {

@@ -12,8 +12,8 @@ use bailian_wire::Dialect;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::lines;
 use super::data::{DataFile, PricesFile, resolve_settings};
+use super::lines;
 use super::pacing::{self, LaneFile, PacingFile, RedisFile};
 use super::routing::{self, RepairsFile, RouteFile};
 use super::secret::{self, Environment};

@@ -15,8 +15,8 @@ pub(super) fn line_at(text: &str, offset: usize) -> usize {
 pub(super) fn located(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
     if let Ok(document) = DeTable::parse(text) {
         for problem in &mut problems {
-            problem.line = offset_of(document.get_ref(), &problem.place)
-                .map(|offset| line_at(text, offset));
+            problem.line =
+                offset_of(document.get_ref(), &problem.place).map(|offset| line_at(text, offset));
         }
     }
     problems

@@ -25,7 +25,10 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
     new.prices.rates = running.prices.rates.clone();
     // The tenants in it may change.
     let tenants = new.data.take().map(|data| data.tenants).unwrap_or_default();
-    new.data = running.data.clone().map(|data| DataConfig { tenants, ..data });
+    new.data = running
+        .data
+        .clone()
+        .map(|data| DataConfig { tenants, ..data });
     let changed = compared.into_iter().filter(|(_, is_same)| !is_same);
     changed.map(|(place, _)| place).collect()
 }

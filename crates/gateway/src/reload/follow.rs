@@ -21,17 +21,22 @@ pub struct ConfigFile {
     path: PathBuf,
     load: Load,
     every: Duration,
+    /// As the file was when this was made.
+    seen: Stamp,
 }
 
 impl ConfigFile {
     /// The file, and how to make a configuration of what is in it now: with the environment, and with
-    /// what the command line puts above the file.
+    /// what the command line puts above the file. To be made before the configuration of the start
+    /// is read, so that no change is missed.
     pub fn new(
         path: impl Into<PathBuf>,
         load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
     ) -> Self {
+        let path = path.into();
         Self {
-            path: path.into(),
+            seen: stamp_of(&path),
+            path,
             load: Arc::new(load),
             every: LOOK_INTERVAL,
         }
@@ -56,12 +61,16 @@ impl fmt::Debug for ConfigFile {
 /// What tells that a file changed: when it was written, and its length.
 type Stamp = Option<(Option<SystemTime>, u64)>;
 
+fn stamp_of(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok(), metadata.len()))
+}
+
 /// Asks the system, on a thread that may wait for it.
 async fn stamp(path: &Path) -> Stamp {
     let path = path.to_owned();
-    let asked = tokio::task::spawn_blocking(move || std::fs::metadata(path));
-    let metadata = asked.await.ok()?.ok()?;
-    Some((metadata.modified().ok(), metadata.len()))
+    let asked = tokio::task::spawn_blocking(move || stamp_of(&path));
+    asked.await.ok().flatten()
 }
 
 /// Reads the file again whenever it is time to, for as long as it is driven.
@@ -71,13 +80,10 @@ pub(crate) async fn follow(
     mode: ReloadMode,
     mut hang_ups: HangUps,
 ) {
-    // What was loaded at the start may have changed before this: no loss, as it is read once more.
-    let mut seen = None;
-    let mut is_first = true;
+    let mut seen = file.seen;
     loop {
         let look = async {
             match mode {
-                _ if is_first => {}
                 ReloadMode::Watch => tokio::time::sleep(file.every).await,
                 ReloadMode::Signal | ReloadMode::Off => std::future::pending().await,
             }
@@ -87,8 +93,7 @@ pub(crate) async fn follow(
             () = look => {
                 let now = stamp(&file.path).await;
                 // A file that is gone may be on its way back.
-                if std::mem::take(&mut is_first) || now == seen || now.is_none() {
-                    seen = now.or(seen);
+                if now == seen || now.is_none() {
                     continue;
                 }
                 seen = settled(&file, now).await;

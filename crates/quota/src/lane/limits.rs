@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::bound::Bound;
-use super::{LaneConfig, LaneCore};
 use super::ramp::{Ramp, RampProfile};
+use super::{LaneConfig, LaneCore};
 use crate::limit::{Limit, Measure};
 
 impl<T> LaneCore<T> {

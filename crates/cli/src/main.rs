@@ -10,6 +10,7 @@
 
 mod chat;
 mod completions;
+mod config;
 mod demo;
 mod doctor;
 mod failure;
@@ -60,6 +61,8 @@ enum Command {
     Chat(chat::Arguments),
     /// Lists the models that this version knows.
     Models(models::Arguments),
+    /// Looks at the gateway's configuration file.
+    Config(config::Arguments),
     /// Checks configuration, network and key, and says what to fix.
     Doctor(doctor::Arguments),
     /// Makes the gateway's configuration from that of another gateway.
@@ -97,6 +100,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -125,11 +125,8 @@ async fn accounts_keys_routes_and_limits_are_new_for_requests_that_begin_after_t
 async fn an_open_stream_goes_on_with_what_it_began_with() {
     let (first, second) = (simulator().await, simulator().await);
     let (gateway, running) = start(parse(&text(&first.base_url(), "", "")));
-    let request = with(
-        post(OPENAI, openai_body(true)),
-        "x-sim-fault",
-        "stall=300ms",
-    );
+    let request = with(post(OPENAI, openai_body(true)), "x-sim-tokens", "40");
+    let request = with(request, "x-sim-tps", "100");
     let mut stream = send(running.address, request).await.into_body();
     let begun = stream.frame().await.unwrap().unwrap();
     assert!(begun.is_data());

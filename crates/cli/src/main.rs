@@ -10,6 +10,7 @@
 
 mod chat;
 mod completions;
+mod config;
 mod data;
 mod demo;
 mod doctor;
@@ -63,6 +64,8 @@ enum Command {
     Chat(chat::Arguments),
     /// Lists the models that this version knows.
     Models(models::Arguments),
+    /// Looks at the gateway's configuration file.
+    Config(config::Arguments),
     /// Checks configuration, network and key, and says what to fix.
     Doctor(doctor::Arguments),
     /// Makes the gateway's configuration from that of another gateway.
@@ -100,6 +103,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Chat(arguments) => chat::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bailian_gateway::config::DataConfig;
-use bailian_gateway::{BuildError, Config, Server, ServerError};
+use bailian_gateway::{BuildError, Config, ConfigFile, Server, ServerError};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::data;
@@ -37,20 +37,18 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (mut config, made_key) = configuration(arguments)?;
-    #[cfg(unix)]
-    if arguments.take_over && arguments.hand_over.is_none() && config.hand_over.is_none() {
-        let problem = "--take-over needs the socket of the gateway that runs: `hand_over` of the \
-                       configuration, or --hand-over SOCKET";
-        return Err(Failure::Usage(anyhow::anyhow!(problem)));
-    }
-    if let Some(address) = arguments.listen {
-        config.listen = address;
-    }
+    let Configuration {
+        config,
+        made_key,
+        file,
+    } = configuration(arguments)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         let signals = Signals::listen().map_err(Failure::run)?;
-        let server = arguments.server_or_without_data(config)?;
+        let mut server = arguments.server_or_without_data(config)?;
+        if let Some(file) = file {
+            server = server.follow(file);
+        }
         if let Some(key) = server.gateway().take_first_key() {
             println!(
                 "api key, made at this first start and shown this once: {}",
@@ -81,6 +79,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 impl Arguments {
     /// The server. One that nobody told where to keep its records does without, if it has to.
     fn server_or_without_data(&self, mut config: Config) -> Result<Server, Failure> {
+        #[cfg(unix)]
+        if self.take_over && config.hand_over.is_none() {
+            let problem = "--take-over needs the socket of the gateway that runs: `hand_over` of \
+                           the configuration, or --hand-over SOCKET";
+            return Err(Failure::Usage(anyhow::anyhow!(problem)));
+        }
         if self.config.is_some() || config.data.is_none() {
             return self.server(config).map_err(failure);
         }
@@ -100,10 +104,7 @@ impl Arguments {
 
     /// The server, with its address bound or taken over.
     #[cfg(unix)]
-    fn server(&self, mut config: Config) -> Result<Server, ServerError> {
-        if let Some(path) = &self.hand_over {
-            config.hand_over = Some(path.clone());
-        }
+    fn server(&self, config: Config) -> Result<Server, ServerError> {
         if self.take_over {
             Server::take_over(config)
         } else {
@@ -118,19 +119,70 @@ impl Arguments {
     }
 }
 
-/// The configuration, and the virtual key if one was made.
-fn configuration(arguments: &Arguments) -> Result<(Config, Option<SecretString>), Failure> {
-    let settings = Settings::read()?;
-    let environment = |name: &str| settings.get(name);
-    if let Some(path) = &arguments.config {
-        let config = Config::load(path, &environment).map_err(Failure::usage)?;
-        return Ok((config, None));
+/// Where the gateway's settings come from.
+struct Configuration {
+    config: Config,
+    /// The virtual key, if one was made.
+    made_key: Option<SecretString>,
+    /// What is read again while the gateway runs.
+    file: Option<ConfigFile>,
+}
+
+/// What the command line puts above the file.
+#[derive(Clone)]
+struct Above {
+    listen: Option<SocketAddr>,
+    hand_over: Option<PathBuf>,
+}
+
+impl Above {
+    fn put(&self, config: &mut Config) {
+        if let Some(address) = self.listen {
+            config.listen = address;
+        }
+        if let Some(path) = &self.hand_over {
+            config.hand_over = Some(path.clone());
+        }
     }
-    let mut made = None;
-    let mut config = Config::from_environment(&environment, || made.insert(make_key()).clone())
-        .map_err(Failure::usage)?;
-    config.data = data::folder(&settings).map(DataConfig::in_folder);
-    Ok((config, made))
+}
+
+fn configuration(arguments: &Arguments) -> Result<Configuration, Failure> {
+    let settings = Settings::read()?;
+    let above = Above {
+        listen: arguments.listen,
+        #[cfg(unix)]
+        hand_over: arguments.hand_over.clone(),
+        #[cfg(not(unix))]
+        hand_over: None,
+    };
+    let Some(path) = &arguments.config else {
+        let environment = |name: &str| settings.get(name);
+        let mut made = None;
+        let made_key = || made.insert(make_key()).clone();
+        let mut config =
+            Config::from_environment(&environment, made_key).map_err(Failure::usage)?;
+        config.data = data::folder(&settings).map(DataConfig::in_folder);
+        above.put(&mut config);
+        return Ok(Configuration {
+            config,
+            made_key: made,
+            file: None,
+        });
+    };
+    let load = {
+        let path = path.clone();
+        move || {
+            let mut config = Config::load(&path, &|name: &str| settings.get(name))?;
+            above.put(&mut config);
+            Ok(config)
+        }
+    };
+    let file = ConfigFile::new(path, load.clone());
+    Ok(Configuration {
+        config: load().map_err(Failure::usage)?,
+        made_key: None,
+        file: Some(file),
+    })
 }
 
 /// A virtual key that cannot be guessed: 122 random bits.

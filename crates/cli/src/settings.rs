@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use crate::failure::Failure;
 
 /// Variables of the process, and of `.env` where the process has none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     dotenv: HashMap<String, String>,
 }

@@ -18,6 +18,7 @@ use bailian_prices::PriceBook;
 use bailian_tenants::budget::{Budgets, Spent};
 use bailian_tenants::key::Pepper;
 use bailian_tenants::model::Row;
+use bailian_tenants::settings::Settings as TenantSettings;
 use bailian_tenants::store::{PostgresStore, SqliteStore, Store};
 use bailian_tenants::{Admin, Caller, Currency, KeyId, Live, Money, NodeId, Now, Rates};
 use parking_lot::Mutex;
@@ -75,13 +76,15 @@ pub(crate) struct Accounting {
     /// What stands in the configuration, and can be changed there only.
     pub(crate) fixed: Vec<Row>,
     pub(crate) budgets: Budgets,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: Arc<Ledger>,
+    pepper: Pepper,
     clock: Arc<dyn Clock>,
     /// What ends the open streams of a key.
     cuts: Arc<Mutex<HashMap<KeyId, CancellationToken>>>,
     /// The key that was made as there was none; shown once.
-    first_key: Mutex<Option<SecretString>>,
-    _keeper: Keeper,
+    first_key: Arc<Mutex<Option<SecretString>>>,
+    /// Ends with the last of those that share it.
+    keeper: Arc<Keeper>,
 }
 
 impl Accounting {
@@ -103,7 +106,7 @@ impl Accounting {
             None
         };
         let fixed = fixed::rows(&pepper, &config.keys, &data.tenants);
-        let live = Arc::new(Live::load(store, pepper, fixed.clone())?);
+        let live = Arc::new(Live::load(store, pepper.clone(), fixed.clone())?);
         let settings = LedgerSettings::new(data.folder.join("spool"));
         let ledger = match &data.database {
             Some(address) => {
@@ -137,11 +140,43 @@ impl Accounting {
             admin: Arc::new(admin),
             fixed,
             budgets,
-            ledger,
+            ledger: Arc::new(ledger),
+            pepper,
             clock,
             cuts,
-            first_key: Mutex::new(first_key.map(|key| key.expose_secret().into())),
-            _keeper: keeper,
+            first_key: Arc::new(Mutex::new(first_key.map(|key| key.expose_secret().into()))),
+            keeper: Arc::new(keeper),
+        }))
+    }
+
+    /// The same keys, budgets and ledger under a changed configuration: its prices, and the tenants
+    /// and keys that stand in it. Currencies are worth what they were at the start.
+    ///
+    /// # Errors
+    ///
+    /// When the store of keys does not answer; then nothing has changed.
+    pub(crate) fn configured(
+        &self,
+        config: &Config,
+        tenants: &[TenantSettings],
+    ) -> Result<Arc<Self>, DataError> {
+        let fixed = fixed::rows(&self.pepper, &config.keys, tenants);
+        self.live.set_fixed(fixed.clone())?;
+        self.refresh();
+        Ok(Arc::new(Self {
+            prices: config.prices.book.clone(),
+            promotions: config.prices.promotions,
+            rates: self.rates.clone(),
+            live: Arc::clone(&self.live),
+            admin: Arc::clone(&self.admin),
+            fixed,
+            budgets: self.budgets.clone(),
+            ledger: Arc::clone(&self.ledger),
+            pepper: self.pepper.clone(),
+            clock: Arc::clone(&self.clock),
+            cuts: Arc::clone(&self.cuts),
+            first_key: Arc::clone(&self.first_key),
+            keeper: Arc::clone(&self.keeper),
         }))
     }
 

@@ -39,7 +39,7 @@ use utoipa_axum::routes;
 
 use self::fault::Fault;
 pub(crate) use self::guard::AdminToken;
-use crate::worker::Worker;
+use crate::worker::Workers;
 
 /// Where the admin API is.
 pub(crate) const ROOT: &str = "/admin/v1";
@@ -49,11 +49,11 @@ pub(crate) const ROOT: &str = "/admin/v1";
 struct Document(Bytes);
 
 /// The admin paths, for a router that has others, too.
-pub(crate) fn router(worker: &Worker) -> Router<Worker> {
+pub(crate) fn router(workers: &Workers) -> Router<Workers> {
     let (router, document) = parts();
     let document = Document(document.to_json().unwrap_or_default().into());
-    let operator = from_fn_with_state(worker.clone(), guard::operator);
-    let stamp = from_fn_with_state(worker.clone(), guard::stamp);
+    let operator = from_fn_with_state(workers.clone(), guard::operator);
+    let stamp = from_fn_with_state(workers.clone(), guard::stamp);
     let router = router
         .fallback(|| async { Fault::unknown_path() })
         .layer(Extension(document))
@@ -68,12 +68,12 @@ pub(crate) fn router(worker: &Worker) -> Router<Worker> {
 }
 
 /// The admin paths and nothing else, for a listener of their own.
-pub(crate) fn own_router(worker: Worker) -> Router {
-    let host = from_fn_with_state(worker.clone(), guard::host);
-    router(&worker)
+pub(crate) fn own_router(workers: Workers) -> Router {
+    let host = from_fn_with_state(workers.clone(), guard::host);
+    router(&workers)
         .fallback(unknown)
         .layer(host)
-        .with_state(worker)
+        .with_state(workers)
 }
 
 /// Beside the paths there is nothing to see, for nobody.
@@ -81,8 +81,8 @@ async fn unknown() -> Response {
     Fault::unknown_path().into_response()
 }
 
-fn parts() -> (Router<Worker>, OpenApi) {
-    let router = OpenApiRouter::<Worker>::new()
+fn parts() -> (Router<Workers>, OpenApi) {
+    let router = OpenApiRouter::<Workers>::new()
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::get, tenants::patch, tenants::delete))
         .routes(routes!(projects::list, projects::create))

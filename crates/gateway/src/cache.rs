@@ -130,6 +130,22 @@ impl Cache {
         })))
     }
 
+    /// What is kept goes on where the new configuration says the same of it.
+    pub(crate) fn configured(
+        before: Option<&Arc<Self>>,
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<Arc<Self>>, RedisError> {
+        match (before, &config.cache) {
+            (Some(before), Some(settings))
+                if before.config.is_same(settings) && before.scope == scope_of(config) =>
+            {
+                Ok(Some(Arc::clone(before)))
+            }
+            _ => Self::new(config, Arc::clone(clock)),
+        }
+    }
+
     /// The key of a request; `None` if there is none.
     pub(crate) fn key(&self, asked: &Asked<'_>) -> Option<Key> {
         Key::of(&self.scope, asked)

@@ -7,6 +7,7 @@
 mod cache;
 mod data;
 mod file;
+mod lines;
 mod pacing;
 mod routing;
 mod secret;
@@ -74,6 +75,8 @@ pub struct Config {
     pub tls: Vec<TlsConfig>,
     /// A Unix socket at which a successor of this process can take its listeners over.
     pub hand_over: Option<PathBuf>,
+    /// When the file is read again.
+    pub reload: ReloadMode,
     /// Bounds on what a caller may send.
     pub limits: Limits,
     /// How long things may take.
@@ -103,6 +106,19 @@ pub struct Config {
     pub data: Option<DataConfig>,
     /// What requests cost.
     pub prices: PricesConfig,
+}
+
+/// When the configuration file is read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReloadMode {
+    /// When it changes, and on SIGHUP.
+    #[default]
+    Watch,
+    /// On SIGHUP only.
+    Signal,
+    /// Never.
+    Off,
 }
 
 /// A certificate and its key, in PEM files that are read again when they change.
@@ -397,12 +413,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The text is not TOML, or a setting is unknown or of the wrong kind.
-    #[error("{place}: {problem}")]
+    #[error("{place}: {problem}{}", with_line(*line))]
     Syntax {
         /// The file, and the setting's path where there is one.
         place: String,
         /// What is wrong, with the line.
         problem: String,
+        /// The line, from 1.
+        line: Option<usize>,
     },
     /// Settings that were read but cannot be used.
     #[error("the configuration cannot be used:\n{}", list(.0))]
@@ -417,6 +435,40 @@ pub struct Problem {
     pub place: String,
     /// What is wrong, and what to write instead. Never holds a secret.
     pub problem: String,
+    /// The line of the file, from 1; `None` where it is about none.
+    pub line: Option<usize>,
+}
+
+impl ConfigError {
+    /// Everything that is wrong, one by one.
+    pub fn problems(&self) -> Vec<Problem> {
+        match self {
+            Self::Read { path, source } => {
+                let problem = format!("cannot be read: {source}");
+                vec![Problem::new(path.display().to_string(), problem)]
+            }
+            Self::Syntax {
+                place,
+                problem,
+                line,
+            } => {
+                let mut problem = Problem::new(place, problem);
+                problem.line = *line;
+                vec![problem]
+            }
+            Self::Invalid(problems) => problems.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)?;
+        match self.line {
+            Some(line) => write!(f, " (line {line})"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Problem {
@@ -424,14 +476,19 @@ impl Problem {
         Self {
             place: place.into(),
             problem: problem.into(),
+            line: None,
         }
     }
+}
+
+fn with_line(line: Option<usize>) -> String {
+    line.map_or(String::new(), |line| format!(", line {line}"))
 }
 
 fn list(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems
         .iter()
-        .map(|p| format!("  - {}: {}", p.place, p.problem))
+        .map(|problem| format!("  - {problem}"))
         .collect();
     lines.join("\n")
 }
@@ -461,7 +518,8 @@ impl Config {
         environment: &dyn Environment,
     ) -> Result<Self, ConfigError> {
         let file = file::ConfigFile::parse(text, name)?;
-        file.resolve(environment).map_err(ConfigError::Invalid)
+        file.resolve(environment)
+            .map_err(|problems| ConfigError::Invalid(lines::located(problems, text)))
     }
 
     /// Settings without a file: `DASHSCOPE_API_KEY`, `DASHSCOPE_BASE_URL` (or region and

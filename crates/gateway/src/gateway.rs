@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use bailian_wire::catalog::Catalog;
+use parking_lot::Mutex;
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use crate::account::{Account, AccountError};
 use crate::accounting::{Accounting, DataError};
@@ -18,12 +21,13 @@ use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 use crate::pacing::Pacing;
+use crate::reload::{ConfigStatus, Setup};
 use crate::responses::Responses;
 use crate::route::Routes;
 use crate::router::router;
 use crate::state::State;
 use crate::upstream::{HttpUpstream, Upstream, UpstreamTimeouts};
-use crate::worker::Worker;
+use crate::worker::Workers;
 
 /// Why a gateway cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +50,13 @@ type UpstreamFactory = Arc<dyn Fn() -> Arc<dyn Upstream> + Send + Sync>;
 /// A gateway that is ready to serve. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Gateway {
-    state: Arc<State>,
+    /// What is in force, for requests that begin now.
+    pub(crate) current: Arc<ArcSwap<State>>,
     upstreams: UpstreamFactory,
+    /// Locked while a reload runs.
+    pub(crate) setup: Arc<Mutex<Setup>>,
+    /// Told of every reload.
+    pub(crate) changed: Arc<watch::Sender<()>>,
 }
 
 /// Puts a gateway together.
@@ -73,30 +82,31 @@ impl Gateway {
     ///
     /// A runtime calls it once. It can be nested in another axum application under any prefix.
     pub fn router(&self) -> Router {
-        router(self.worker())
+        router(self.workers())
     }
 
     /// A router with the admin paths alone, for a listener of their own: it checks the `Host` of
     /// requests, so that no web page reaches it by a name that somebody pointed there.
     pub fn admin_router(&self) -> Router {
-        admin::own_router(self.worker())
+        admin::own_router(self.workers())
     }
 
     /// The virtual key that was made as there was none; the one moment at which it can be learned.
     pub fn take_first_key(&self) -> Option<SecretString> {
-        let accounting = self.state.accounting.as_ref()?;
-        accounting.take_first_key()
+        let state = self.state();
+        state.accounting.as_ref()?.take_first_key()
     }
 
-    pub(crate) fn worker(&self) -> Worker {
-        Worker {
-            state: Arc::clone(&self.state),
+    pub(crate) fn workers(&self) -> Workers {
+        Workers {
+            current: Arc::clone(&self.current),
             upstream: (self.upstreams)(),
         }
     }
 
-    pub(crate) fn state(&self) -> &Arc<State> {
-        &self.state
+    /// What is in force now.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.current.load_full()
     }
 }
 
@@ -129,14 +139,19 @@ impl GatewayBuilder {
     /// When an account's addresses or keys cannot be used, or limits cannot be shared.
     pub fn build(self) -> Result<Gateway, BuildError> {
         let timeouts = self.config.timeouts;
-        let upstreams = self.upstreams.unwrap_or_else(|| {
-            let limits = UpstreamTimeouts {
-                connect: timeouts.connect,
-                response: timeouts.response,
-            };
-            let upstream = HttpUpstream::new(limits);
-            Arc::new(move || Arc::new(upstream.with_new_pool()) as Arc<dyn Upstream>)
-        });
+        let (upstreams, upstream) = match self.upstreams {
+            Some(upstreams) => (upstreams, None),
+            None => {
+                let upstream = HttpUpstream::new(UpstreamTimeouts {
+                    connect: timeouts.connect,
+                    response: timeouts.response,
+                });
+                let pools = upstream.clone();
+                let factory: UpstreamFactory =
+                    Arc::new(move || Arc::new(pools.with_new_pool()) as Arc<dyn Upstream>);
+                (factory, Some(upstream))
+            }
+        };
         let accounts = self.config.accounts.iter().map(Account::new);
         let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
         let routes = Routes::new(&self.config, &accounts);
@@ -150,23 +165,33 @@ impl GatewayBuilder {
             accounts,
             routes,
             repairs: self.config.repairs,
-            keys: self.keys.unwrap_or_else(|| self.config.key_store()),
+            keys: match &self.keys {
+                Some(keys) => Arc::clone(keys),
+                None => self.config.key_store(),
+            },
             pacing: Pacing::new(&self.config, Arc::clone(&self.clock))?,
             cache: Cache::new(&self.config, Arc::clone(&self.clock))?,
+            config_status: Arc::new(ConfigStatus::new(self.clock.unix_millis())),
             clock: self.clock,
             accounting,
-            responses: Responses::default(),
+            responses: Arc::new(Responses::default()),
             limits: self.config.limits,
             timeouts,
-            metrics: Metrics::new(),
-            is_leaving: AtomicBool::new(false),
+            metrics: Arc::new(Metrics::new()),
+            is_leaving: Arc::new(AtomicBool::new(false)),
             admin: self.config.admin_token.as_ref().map(AdminToken::new),
-            admin_hosts: self.config.admin_hosts,
+            admin_hosts: self.config.admin_hosts.clone(),
             has_admin_listener: self.config.admin_listen.is_some(),
         };
         Ok(Gateway {
-            state: Arc::new(state),
+            current: Arc::new(ArcSwap::from_pointee(state)),
             upstreams,
+            setup: Arc::new(Mutex::new(Setup {
+                config: self.config,
+                keys: self.keys,
+                upstream,
+            })),
+            changed: Arc::new(watch::Sender::new(())),
         })
     }
 }
@@ -174,7 +199,7 @@ impl GatewayBuilder {
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
-            .field("state", &self.state)
+            .field("state", &self.state())
             .finish_non_exhaustive()
     }
 }

@@ -87,13 +87,13 @@ struct DialectLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheLabels {
-    result: &'static str,
+struct LimitLabels {
+    limit: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    limit: &'static str,
+struct ResultLabels {
+    result: &'static str,
 }
 
 type Count = Counter<u64, AtomicU64>;
@@ -123,6 +123,8 @@ pub(crate) struct Metrics {
     cache_entries: Level,
     cache_bytes: Level,
     limited: Family<LimitLabels, Count>,
+    /// Applied, and refused.
+    reloads: [Count; 2],
 }
 
 /// Seconds from a fast cached answer to the longest that the service allows.
@@ -203,7 +205,7 @@ impl Metrics {
             "Streams that went on after upstream had broken them",
             resumed.clone(),
         );
-        let cache = Family::<CacheLabels, Count>::default();
+        let cache = Family::<ResultLabels, Count>::default();
         registry.register(
             "cache",
             "Requests that asked for a kept answer, by where it came from",
@@ -211,7 +213,7 @@ impl Metrics {
         );
         let cached = CacheResult::ALL.map(|result| {
             let result = result.as_str();
-            cache.get_or_create_owned(&CacheLabels { result })
+            cache.get_or_create_owned(&ResultLabels { result })
         });
         let limited = Family::<LimitLabels, Count>::default();
         registry.register(
@@ -219,6 +221,14 @@ impl Metrics {
             "Requests that a limit or a budget of a key, project or tenant refused",
             limited.clone(),
         );
+        let reloads = Family::<ResultLabels, Count>::default();
+        registry.register(
+            "config_reloads",
+            "Reloads of the configuration file by what came of them",
+            reloads.clone(),
+        );
+        let reloads = ["applied", "refused"]
+            .map(|result| reloads.get_or_create_owned(&ResultLabels { result }));
         Self {
             registry,
             openai,
@@ -233,6 +243,7 @@ impl Metrics {
             cache_entries,
             cache_bytes,
             limited,
+            reloads,
         }
     }
 
@@ -285,6 +296,12 @@ impl Metrics {
     /// Counts a refusal by the word for its limit, of a small fixed set.
     pub(crate) fn count_limited(&self, limit: &'static str) {
         self.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// Counts a reload that was applied, or refused.
+    pub(crate) fn count_reload(&self, is_applied: bool) {
+        let [applied, refused] = &self.reloads;
+        if is_applied { applied } else { refused }.inc();
     }
 
     pub(crate) fn begin_stream(&self) -> OpenGuard {

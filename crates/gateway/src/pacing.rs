@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bailian_quota::share::redis::{RedisError, Sharing, SharingStatus};
-use bailian_quota::{Class, Demand, Lane, Pacer};
+use bailian_quota::{Class, Demand, Lane, LaneConfig, Pacer};
 use bailian_wire::quota::Quota;
 use bailian_wire::tokens::{estimate_bytes, estimate_request};
 use http::HeaderMap;
@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::known::KnownLimits;
-pub(crate) use self::refresh::run as refresh;
+pub(crate) use self::refresh::keep_asking;
 use crate::clock::Clock;
-use crate::config::{Config, PacingConfig};
+use crate::config::{AccountConfig, Config, PacingConfig};
 use crate::keys::VirtualKey;
 
 /// The caller's own, lower, priority: `normal` or `low`.
@@ -36,7 +36,9 @@ pub(crate) struct Pacing {
     accounts: Vec<AccountLimits>,
     config: PacingConfig,
     /// Set when replicas share the account's limits.
-    sharing: Option<Mutex<Option<Sharing>>>,
+    sharing: Option<Arc<Mutex<Option<Sharing>>>>,
+    /// What the lanes' names of accounts that are gone begin with.
+    gone: Vec<String>,
 }
 
 /// What is known of one account.
@@ -46,9 +48,17 @@ struct AccountLimits {
     prefix: String,
     name: String,
     known: KnownLimits,
+    /// The address; figures of another one say nothing.
+    root: String,
+    service: Arc<Service>,
+}
+
+/// Whether the service is behind an account.
+#[derive(Debug, Default)]
+struct Service {
     /// Set once upstream is known to be the service, or to stand for it.
-    is_service: AtomicBool,
-    service_seen: Notify,
+    is_known: AtomicBool,
+    seen: Notify,
 }
 
 /// The gateway's clock for the pacer.
@@ -74,21 +84,72 @@ impl Pacing {
             accounts: config
                 .accounts
                 .iter()
-                .map(|account| AccountLimits {
-                    prefix: if config.accounts.len() > 1 {
-                        format!("{}/", account.name)
-                    } else {
-                        String::new()
-                    },
-                    name: account.name.clone(),
-                    known: KnownLimits::new(account),
-                    is_service: AtomicBool::new(false),
-                    service_seen: Notify::new(),
+                .map(|account| {
+                    let is_only = config.accounts.len() == 1;
+                    AccountLimits::new(account, !is_only)
                 })
                 .collect(),
             config: config.pacing,
-            sharing: sharing.map(|sharing| Mutex::new(Some(sharing))),
+            sharing: sharing.map(|sharing| Arc::new(Mutex::new(Some(sharing)))),
+            gone: Vec::new(),
         })
+    }
+
+    /// The same lanes under a changed configuration; [`configure`](Self::configure) tells them.
+    pub(crate) fn configured(&self, config: &Config) -> Self {
+        let accounts: Vec<AccountLimits> = config
+            .accounts
+            .iter()
+            .map(|account| {
+                let mut new = AccountLimits::new(account, true);
+                let mut old = self.accounts.iter();
+                if let Some(old) = old.find(|old| old.name == new.name) {
+                    new.prefix.clone_from(&old.prefix);
+                    if old.root == new.root {
+                        new.known.share_quotas(&old.known);
+                        new.service = Arc::clone(&old.service);
+                    }
+                }
+                new
+            })
+            .collect();
+        let before = self.accounts.iter().map(|account| &account.prefix);
+        let mut gone: Vec<String> = before.chain(&self.gone).cloned().collect();
+        gone.retain(|prefix| accounts.iter().all(|account| account.prefix != *prefix));
+        gone.sort();
+        gone.dedup();
+        Self {
+            pacer: self.pacer.clone(),
+            accounts,
+            config: config.pacing,
+            sharing: self.sharing.clone(),
+            gone,
+        }
+    }
+
+    /// Tells all lanes what the configuration says of them now. They keep what they count and what
+    /// they learned.
+    pub(crate) fn configure(&self) {
+        for lane in self.lanes() {
+            if let Some((account, name)) = self.owner_of(lane.name()) {
+                lane.configure(self.with_line(account.known.config_of_lane(name)));
+            }
+        }
+    }
+
+    /// The account whose lane has that name. A name without prefix fits all, so it is asked last.
+    fn owner_of<'a>(&'a self, lane: &'a str) -> Option<(&'a AccountLimits, &'a str)> {
+        let named = self.accounts.iter().filter(|it| !it.prefix.is_empty());
+        let unnamed = self.accounts.iter().filter(|it| it.prefix.is_empty());
+        named
+            .chain(unnamed)
+            .find_map(|account| Some((account, lane.strip_prefix(&*account.prefix)?)))
+    }
+
+    fn with_line(&self, mut lane: LaneConfig) -> LaneConfig {
+        lane.max_waiting = self.config.max_waiting;
+        lane.max_waiting_per_tenant = self.config.max_waiting_per_tenant;
+        lane
     }
 
     /// Looks whether an answer has a header that the service puts on all of its own
@@ -97,32 +158,43 @@ impl Pacing {
         let Some(account) = self.accounts.get(account) else {
             return;
         };
-        if !account.is_service.load(Ordering::Relaxed) && headers.contains_key(SERVICE_HEADER) {
-            account.is_service.store(true, Ordering::Relaxed);
-            account.service_seen.notify_one();
+        let service = &account.service;
+        if !service.is_known.load(Ordering::Relaxed) && headers.contains_key(SERVICE_HEADER) {
+            service.is_known.store(true, Ordering::Relaxed);
+            service.seen.notify_one();
         }
     }
 
-    /// Waits until upstream is known to be the service; its own hosts are known at once.
-    async fn service(&self, account: usize) {
-        if let Some(account) = self.accounts.get(account)
-            && !account.known.is_at_service()
-        {
-            account.service_seen.notified().await;
-        }
+    /// What to wait for until upstream is known to be the service; its own hosts are known at once.
+    fn unknown_service(&self, account: &str) -> Option<Arc<Service>> {
+        let mut accounts = self.accounts.iter();
+        let account = accounts.find(|it| it.name == account)?;
+        let is_known =
+            account.known.is_at_service() || account.service.is_known.load(Ordering::Relaxed);
+        (!is_known).then(|| Arc::clone(&account.service))
     }
 
     /// The account whose lane has that name, and the lane's name within it.
     pub(crate) fn account_of<'a>(&'a self, lane: &'a str) -> (&'a str, &'a str) {
-        self.accounts
-            .iter()
-            .find_map(|account| Some((&*account.name, lane.strip_prefix(&*account.prefix)?)))
-            .unwrap_or(("", lane))
+        self.owner_of(lane)
+            .map_or(("", lane), |(account, name)| (&*account.name, name))
     }
 
-    /// All lanes, in no order.
+    /// All lanes of the accounts, in no order.
     pub(crate) fn lanes(&self) -> Vec<Lane> {
-        self.pacer.lanes()
+        let mut lanes = self.pacer.lanes();
+        if !self.gone.is_empty() {
+            lanes.retain(|lane| !self.is_gone(lane.name()));
+        }
+        lanes
+    }
+
+    fn is_gone(&self, lane: &str) -> bool {
+        // Only where no other account has it by its own prefix.
+        let is_kept = |account: &AccountLimits| {
+            !account.prefix.is_empty() && lane.starts_with(&*account.prefix)
+        };
+        !self.accounts.iter().any(is_kept) && self.gone.iter().any(|it| lane.starts_with(&**it))
     }
 
     /// How sharing with other replicas goes; `None` for a gateway alone.
@@ -143,13 +215,15 @@ impl Pacing {
     }
 
     /// Takes what the service said of the account's limits.
-    fn tell(&self, account: usize, quotas: &[Quota]) {
-        let Some(account) = self.accounts.get(account) else {
+    fn tell(&self, account: &str, quotas: &[Quota]) {
+        let mut accounts = self.accounts.iter();
+        let Some(account) = accounts.find(|it| it.name == account) else {
             return;
         };
         account.known.tell(quotas);
-        for lane in self.pacer.lanes() {
-            if let Some(name) = lane.name().strip_prefix(&*account.prefix)
+        for lane in self.lanes() {
+            if let Some((owner, name)) = self.owner_of(lane.name())
+                && owner.name == account.name
                 && let Some(limits) = account.known.refreshed(name)
             {
                 lane.set_limits(limits);
@@ -162,12 +236,7 @@ impl Pacing {
     pub(crate) fn lane(&self, account: usize, model: &str) -> Option<Lane> {
         let account = self.accounts.get(account)?;
         let name = account.known.lane_name(model);
-        let config = || {
-            let mut lane = account.known.lane_config(model);
-            lane.max_waiting = self.config.max_waiting;
-            lane.max_waiting_per_tenant = self.config.max_waiting_per_tenant;
-            lane
-        };
+        let config = || self.with_line(account.known.lane_config(model));
         Some(if account.prefix.is_empty() {
             self.pacer.lane(name, config)
         } else {
@@ -213,6 +282,22 @@ impl Pacing {
             .class(class)
             .max_output_tokens(max_output)
             .patience(Some(patience))
+    }
+}
+
+impl AccountLimits {
+    fn new(account: &AccountConfig, is_prefixed: bool) -> Self {
+        Self {
+            prefix: if is_prefixed {
+                format!("{}/", account.name)
+            } else {
+                String::new()
+            },
+            name: account.name.clone(),
+            known: KnownLimits::new(account),
+            root: account.native_root.clone(),
+            service: Arc::default(),
+        }
     }
 }
 

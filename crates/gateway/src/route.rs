@@ -176,6 +176,22 @@ impl Routes {
         }
     }
 
+    /// Remembers what `before` knew of the health of accounts that fulfil `is_same`.
+    pub(crate) fn keep_breakers(&mut self, before: &Self, is_same: impl Fn(&str) -> bool) {
+        let same: Vec<&String> = before.accounts.iter().filter(|it| is_same(it)).collect();
+        let is_kept = |target: &str| {
+            same.iter().any(|account| {
+                let rest = target.strip_prefix(account.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        let known = before.breakers.read();
+        let kept = known.iter().filter(|(target, _)| is_kept(target));
+        *self.breakers.get_mut() = kept
+            .map(|(target, breaker)| (target.clone(), Arc::clone(breaker)))
+            .collect();
+    }
+
     /// Names that clients use and no catalogue knows.
     pub(crate) fn aliases(&self) -> impl Iterator<Item = &str> {
         self.by_model

@@ -16,7 +16,7 @@ use crate::keys::Peer;
 use crate::record::RequestId;
 use crate::relay;
 use crate::surface::{NATIVE_EMBEDDINGS, NATIVE_MULTIMODAL, NATIVE_TEXT, Root, STORED, Surface};
-use crate::worker::Worker;
+use crate::worker::{Worker, Workers};
 
 /// The roots under which OpenAI's protocol is served: the short one and the service's own.
 const OPENAI: [&str; 2] = ["/v1", "/compatible-mode/v1"];
@@ -59,7 +59,7 @@ pub(crate) fn chat_surface(path: &str) -> Option<Surface> {
 }
 
 /// A path that is answered by upstream.
-fn served(surface: Surface) -> MethodRouter<Worker> {
+fn served(surface: Surface) -> MethodRouter<Workers> {
     post(move |Shared(worker): Shared<Worker>, request: Request| {
         let peer = Peer::of(&request);
         relay::handle(worker, surface, request, peer)
@@ -67,7 +67,7 @@ fn served(surface: Surface) -> MethodRouter<Worker> {
     .fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri))
 }
 
-pub(crate) fn router(worker: Worker) -> Router {
+pub(crate) fn router(workers: Workers) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -88,8 +88,8 @@ pub(crate) fn router(worker: Worker) -> Router {
             "/api/v1/apps/{app}/completion",
             post(application).fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri)),
         );
-    if !worker.state.has_admin_listener {
-        router = router.merge(admin::router(&worker));
+    if !workers.state().has_admin_listener {
+        router = router.merge(admin::router(&workers));
     }
     for root in OPENAI {
         let at = |path: &str| format!("{root}{path}");
@@ -136,7 +136,7 @@ pub(crate) fn router(worker: Worker) -> Router {
             .route(&format!("{root}/conversations"), kept())
             .route(&format!("{root}/conversations/{{*rest}}"), kept());
     }
-    router.fallback(any(unknown_route)).with_state(worker)
+    router.fallback(any(unknown_route)).with_state(workers)
 }
 
 /// Native services that answer at once, each at its own path.
@@ -297,6 +297,7 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
     if !left_alone.is_empty() {
         detail["targets_left_alone"] = left_alone.into();
     }
+    detail["config"] = worker.state.config_status.json();
     json_response(&worker, StatusCode::OK, Bytes::from(detail.to_string()))
 }
 

@@ -16,7 +16,6 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
@@ -26,9 +25,10 @@ use tokio_util::task::AbortOnDropHandle;
 use self::budget::ConnectionBudget;
 use self::tls::Certificates;
 pub use self::tls::TlsError;
-use crate::config::Config;
+use crate::config::{Config, Limits, ReloadMode};
 use crate::gateway::Gateway;
 use crate::pacing;
+use crate::reload::{self, ConfigFile, HangUps};
 
 /// A gateway with its address bound. Requests are served once [`run`](Self::run) is called.
 pub struct Server {
@@ -39,6 +39,9 @@ pub struct Server {
     /// Where the admin paths are, if they have a listener of their own.
     admin: Option<(TcpListener, SocketAddr)>,
     certificates: Option<Certificates>,
+    /// What is read again while it serves.
+    file: Option<ConfigFile>,
+    reload: ReloadMode,
     /// Where a successor asks for the listeners.
     hand_over: Option<PathBuf>,
     /// Whose listeners these are.
@@ -127,6 +130,17 @@ pub(crate) enum Serves {
     Admin,
 }
 
+impl Serves {
+    /// Its share of the limits in force.
+    fn limits(self, mut limits: Limits) -> Limits {
+        if self == Self::Admin {
+            limits.max_connections = MAX_ADMIN_CONNECTIONS;
+            limits.max_connections_per_address = MAX_ADMIN_CONNECTIONS;
+        }
+        limits
+    }
+}
+
 /// The two steps of an end.
 #[derive(Clone, Debug, Default)]
 struct Stops {
@@ -207,7 +221,7 @@ impl Server {
         listeners: impl FnOnce() -> Result<Vec<TcpListener>, ServerError>,
     ) -> Result<Self, ServerError> {
         let (address, threads) = (config.listen, config.threads);
-        let hand_over = config.hand_over.clone();
+        let (hand_over, reload) = (config.hand_over.clone(), config.reload);
         let admin_listen = config.admin_listen;
         if let Some(address) = admin_listen
             && !address.ip().is_loopback()
@@ -240,11 +254,21 @@ impl Server {
             address,
             admin: admin.transpose()?,
             certificates,
+            file: None,
+            reload,
             hand_over,
             #[cfg(unix)]
             predecessor: None,
             when_serving: None,
         })
+    }
+
+    /// Reads the configuration again from `file` while it serves, when the configuration's `reload`
+    /// says so.
+    #[must_use]
+    pub fn follow(mut self, file: ConfigFile) -> Self {
+        self.file = Some(file);
+        self
     }
 
     /// Where it listens, with the port that was found.
@@ -290,8 +314,7 @@ impl Server {
         let tls = self.certificates.as_ref().map(Certificates::acceptor);
         let tls = tls.transpose().map_err(ServerError::TlsSetup)?;
         let (alive, mut all_gone) = mpsc::channel::<()>(1);
-        let state = Arc::clone(self.gateway.state());
-        let budget = ConnectionBudget::new(&state.limits);
+        let budget = ConnectionBudget::new();
         let offered = match self.hand_over {
             Some(_) => clones(&self.listeners).map_err(ServerError::Runtime)?,
             None => Vec::new(),
@@ -311,15 +334,12 @@ impl Server {
                 .map_err(ServerError::Runtime)?;
         }
         if let Some((listener, _)) = self.admin {
-            // Calls must not keep the operator out, who may be about to stop them.
-            let mut limits = state.limits;
-            limits.max_connections = MAX_ADMIN_CONNECTIONS;
-            limits.max_connections_per_address = MAX_ADMIN_CONNECTIONS;
             let worker = listener::Worker {
                 gateway: self.gateway.clone(),
                 serves: Serves::Admin,
                 tls: tls.clone(),
-                budget: ConnectionBudget::new(&limits),
+                // Calls must not keep the operator out, who may be about to stop them.
+                budget: ConnectionBudget::new(),
                 stops: stops.clone(),
                 alive: alive.clone(),
             };
@@ -328,14 +348,16 @@ impl Server {
                 .map_err(ServerError::Runtime)?;
         }
         drop(alive);
-        let asked = (0..state.accounts.len()).filter(|index| state.accounts[*index].quota_api);
-        let mut beside: Vec<_> = asked
-            .map(|account| {
-                let worker = self.gateway.worker();
-                let asking = pacing::refresh(worker.state, worker.upstream, account);
-                AbortOnDropHandle::new(tokio::spawn(asking))
-            })
-            .collect();
+        let changed = self.gateway.changed.subscribe();
+        let asking = pacing::keep_asking(self.gateway.workers(), changed);
+        let mut beside = vec![AbortOnDropHandle::new(tokio::spawn(asking))];
+        if let Some(file) = self.file
+            && self.reload != ReloadMode::Off
+        {
+            let following =
+                reload::follow(self.gateway.clone(), file, self.reload, HangUps::listen());
+            beside.push(AbortOnDropHandle::new(tokio::spawn(following)));
+        }
         if let Some(certificates) = self.certificates {
             beside.push(AbortOnDropHandle::new(tokio::spawn(certificates.follow())));
         }
@@ -360,7 +382,7 @@ impl Server {
             relieved = succession.relieved() => {
                 drop(beside);
                 tracing::info!("a successor serves; open requests may end");
-                state.is_leaving.store(true, Ordering::Relaxed);
+                self.gateway.state().is_leaving.store(true, Ordering::Relaxed);
                 stops.leave.cancel();
                 relieved.leave().await;
             }
@@ -374,7 +396,7 @@ impl Server {
             }
         }
         // It only waits for Redis, and nothing else runs any more.
-        let left = tokio::task::spawn_blocking(move || state.pacing.leave()).await;
+        let left = tokio::task::spawn_blocking(move || self.gateway.state().pacing.leave()).await;
         if let Err(error) = left {
             tracing::error!(%error, "the limits that this replica held could not be returned");
         }

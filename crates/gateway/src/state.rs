@@ -14,10 +14,12 @@ use crate::keys::{KeyStore, Owner, Peer};
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 use crate::pacing::Pacing;
+use crate::reload::ConfigStatus;
 use crate::responses::Responses;
 use crate::route::Routes;
 
-/// Shared between all runtimes; immutable but for counters.
+/// Shared between all runtimes; immutable but for counters. A reload makes another one, which shares
+/// what outlives the configuration.
 pub(crate) struct State {
     pub(crate) accounts: Vec<Account>,
     pub(crate) routes: Routes,
@@ -28,13 +30,13 @@ pub(crate) struct State {
     pub(crate) accounting: Option<Arc<Accounting>>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) models: ModelList,
     pub(crate) pacing: Pacing,
     /// Responses that were made over chat.
-    pub(crate) responses: Responses,
+    pub(crate) responses: Arc<Responses>,
     /// Whether a successor serves and clients shall go there.
-    pub(crate) is_leaving: AtomicBool,
+    pub(crate) is_leaving: Arc<AtomicBool>,
     /// Answers that are kept for equal requests.
     pub(crate) cache: Option<Arc<Cache>>,
     /// What opens the admin endpoints; `None` keeps them closed.
@@ -43,6 +45,8 @@ pub(crate) struct State {
     pub(crate) admin_hosts: Vec<String>,
     /// Whether the admin paths have a listener of their own and are nowhere else.
     pub(crate) has_admin_listener: bool,
+    /// How the last reload went.
+    pub(crate) config_status: Arc<ConfigStatus>,
 }
 
 impl State {

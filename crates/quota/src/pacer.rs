@@ -286,6 +286,13 @@ impl Lane {
         self.run(core);
     }
 
+    /// Takes a changed configuration over; see [`LaneCore::configure`].
+    pub fn configure(&self, config: LaneConfig) {
+        let mut core = self.shared.core.lock();
+        core.configure(config);
+        self.run(core);
+    }
+
     /// Lets go who may go, tells them after the lock is open, and sets the alarm for the next.
     fn run(&self, mut core: parking_lot::MutexGuard<'_, LaneCore<Arc<Place>>>) {
         if core.waiting() == 0 {

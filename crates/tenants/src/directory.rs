@@ -146,6 +146,16 @@ impl Directory {
         empty.with_changes(Changes::whole(Revision::default(), Vec::new()))
     }
 
+    /// An empty directory with the same pepper and other fixed rows.
+    pub(crate) fn with_fixed(&self, fixed: Vec<Row>) -> Self {
+        Self::new(self.pepper.clone(), fixed)
+    }
+
+    /// The same, said to be of another revision.
+    pub(crate) fn at(self, revision: Revision) -> Self {
+        Self { revision, ..self }
+    }
+
     /// The directory after changes to it. Changes that it has already do nothing.
     #[must_use]
     pub fn with_changes(&self, changes: Changes) -> Self {

@@ -96,6 +96,26 @@ impl Live {
     }
 }
 
+impl Live {
+    /// Shows other rows of a configuration from now on. Reads the whole store, so that a row which a
+    /// fixed one hid is seen again. Open streams of keys that are gone go on.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not answer. The directory stays as it is.
+    pub fn set_fixed(&self, fixed: Vec<Row>) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock();
+        let before = self.directory.load_full();
+        let changes = self.store.changes_since(Revision::default())?;
+        // The next refresh takes the changes since then once more, and learns from them whom to cut.
+        let after = before
+            .with_fixed(fixed)
+            .with_changes(changes)
+            .at(before.revision());
+        self.directory.store(Arc::new(after));
+        Ok(())
+    }
+}
+
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live")

@@ -4,6 +4,7 @@
 
 mod book;
 mod chat;
+mod config;
 mod demo;
 mod deploy;
 mod http;

@@ -14,6 +14,7 @@ fn help_names_every_command() {
         "sim",
         "chat",
         "models",
+        "config",
         "doctor",
         "import",
         "completions",

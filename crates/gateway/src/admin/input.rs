@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::fault::Fault;
 use crate::accounting::Accounting;
 use crate::keys::Peer;
-use crate::worker::Worker;
+use crate::worker::Workers;
 
 /// The most bytes of a body: settings with every list full of long names are smaller.
 pub(super) const MAX_BODY: usize = 256 * 1024;
@@ -72,12 +72,12 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-impl FromRequestParts<Worker> for Act {
+impl FromRequestParts<Workers> for Act {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, worker: &Worker) -> Result<Self, Fault> {
-        let Ok(peer) = Peer::from_request_parts(parts, worker).await;
-        let accounting = worker.state.accounting.clone();
+    async fn from_request_parts(parts: &mut Parts, workers: &Workers) -> Result<Self, Fault> {
+        let Ok(peer) = Peer::from_request_parts(parts, workers).await;
+        let accounting = workers.state().accounting.clone();
         Ok(Self {
             accounting: accounting.ok_or_else(Fault::no_data)?,
             actor: Actor::new("operator", peer.0),
@@ -94,11 +94,11 @@ pub(super) trait FromBody: Sized {
 #[derive(Debug)]
 pub(super) struct Input<T>(pub(super) T);
 
-impl<T: FromBody> FromRequest<Worker> for Input<T> {
+impl<T: FromBody> FromRequest<Workers> for Input<T> {
     type Rejection = Fault;
 
-    async fn from_request(request: Request, worker: &Worker) -> Result<Self, Fault> {
-        let body = read(request, worker.state.timeouts.client_body).await?;
+    async fn from_request(request: Request, workers: &Workers) -> Result<Self, Fault> {
+        let body = read(request, workers.state().timeouts.client_body).await?;
         T::from_body(&body).map(Self).map_err(Fault::invalid)
     }
 }
@@ -193,10 +193,10 @@ impl Members {
 #[derive(Debug)]
 pub(super) struct Params<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequestParts<Worker> for Params<T> {
+impl<T: DeserializeOwned> FromRequestParts<Workers> for Params<T> {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Worker) -> Result<Self, Fault> {
+    async fn from_request_parts(parts: &mut Parts, _: &Workers) -> Result<Self, Fault> {
         let query: Result<Query<T>, QueryRejection> = Query::try_from_uri(&parts.uri);
         query.map(|Query(value)| Self(value)).map_err(|error| {
             let message = std::error::Error::source(&error)
@@ -210,10 +210,10 @@ impl<T: DeserializeOwned> FromRequestParts<Worker> for Params<T> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IfMatch(pub(super) Option<u64>);
 
-impl FromRequestParts<Worker> for IfMatch {
+impl FromRequestParts<Workers> for IfMatch {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Worker) -> Result<Self, Fault> {
+    async fn from_request_parts(parts: &mut Parts, _: &Workers) -> Result<Self, Fault> {
         Self::of(&parts.headers)
     }
 }

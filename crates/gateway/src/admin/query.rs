@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::fault::Fault;
 use super::input::Params;
-use crate::worker::Worker;
+use crate::worker::Workers;
 
 /// Which records are meant.
 #[derive(IntoParams)]
@@ -51,12 +51,12 @@ pub(super) struct Fields {
     problems: Vec<Problem>,
 }
 
-impl FromRequestParts<Worker> for Fields {
+impl FromRequestParts<Workers> for Fields {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, worker: &Worker) -> Result<Self, Fault> {
+    async fn from_request_parts(parts: &mut Parts, workers: &Workers) -> Result<Self, Fault> {
         let pairs: Params<Vec<(String, String)>> =
-            Params::from_request_parts(parts, worker).await?;
+            Params::from_request_parts(parts, workers).await?;
         let mut fields = Self {
             left: BTreeMap::new(),
             problems: Vec::new(),

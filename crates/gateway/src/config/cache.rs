@@ -55,6 +55,18 @@ pub struct CacheConfig {
     pub max_waiting: usize,
 }
 
+impl CacheConfig {
+    /// Whether `other` says the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let numbers = |it: &Self| {
+            let durations = (it.ttl, it.wait);
+            let sizes = (it.max_entry_bytes, it.max_bytes, it.max_waiting);
+            (durations, sizes, it.shared)
+        };
+        self.store.is_same(&other.store) && numbers(self) == numbers(other)
+    }
+}
+
 /// Where answers are kept.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -68,6 +80,22 @@ pub enum CacheStore {
         /// What the names of all keys begin with.
         prefix: String,
     },
+}
+
+impl CacheStore {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Memory, Self::Memory) => true,
+            (
+                Self::Redis { url, prefix },
+                Self::Redis {
+                    url: its,
+                    prefix: its_prefix,
+                },
+            ) => url.expose_secret() == its.expose_secret() && prefix == its_prefix,
+            _ => false,
+        }
+    }
 }
 
 impl Default for CacheConfig {

@@ -14,13 +14,14 @@ use serde::Deserialize;
 
 use super::cache::CacheFile;
 use super::data::{DataFile, PricesFile, resolve_settings};
+use super::lines;
 use super::pacing::{self, LaneFile, PacingFile, RedisFile};
 use super::routing::{self, RepairsFile, RouteFile};
 use super::secret::{self, Environment};
 use super::server::{self, TlsFile};
 use super::{
     AccountConfig, AccountKind, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits,
-    PacingConfig, PricesConfig, Problem, Repairs, Timeouts, key_problem,
+    PacingConfig, PricesConfig, Problem, ReloadMode, Repairs, Timeouts, key_problem,
 };
 use crate::keys::VirtualKey;
 use crate::upstream::Origin;
@@ -31,6 +32,7 @@ pub(super) struct ConfigFile {
     listen: Option<String>,
     threads: Option<usize>,
     hand_over: Option<PathBuf>,
+    reload: Option<String>,
     #[serde(default, deserialize_with = "server::one_or_many")]
     tls: Vec<TlsFile>,
     #[serde(default)]
@@ -146,13 +148,11 @@ impl ConfigFile {
     pub(super) fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
         let syntax = |place: String, error: &toml::de::Error| {
             // The error's own text quotes the line, and a line may hold a secret.
-            let line = error
-                .span()
-                .map(|span| text[..span.start.min(text.len())].lines().count());
-            let line = line.map_or(String::new(), |line| format!(", line {}", line.max(1)));
+            let line = error.span().map(|span| lines::line_at(text, span.start));
             ConfigError::Syntax {
                 place,
-                problem: format!("{}{line}", error.message()),
+                problem: error.message().to_owned(),
+                line,
             }
         };
         let document =
@@ -183,6 +183,7 @@ impl ConfigFile {
         }
         let tls = server::resolve_tls(self.tls, &mut problems);
         let hand_over = server::resolve_hand_over(self.hand_over, &mut problems);
+        let reload = server::resolve_reload(self.reload.as_deref(), &mut problems);
         let limits = self.limits.resolve(&mut problems);
         let timeouts = self.timeouts.resolve(&mut problems);
         let pacing = self.pacing.resolve(&mut problems);
@@ -235,6 +236,7 @@ impl ConfigFile {
                 threads: self.threads.unwrap_or_else(default_threads),
                 tls,
                 hand_over,
+                reload,
                 limits,
                 timeouts,
                 accounts,
@@ -655,6 +657,7 @@ fn minimal(
         threads: default_threads(),
         tls: Vec::new(),
         hand_over: None,
+        reload: ReloadMode::default(),
         limits: Limits::default(),
         timeouts: Timeouts::default(),
         accounts: vec![roots.account(vec![api_key])],

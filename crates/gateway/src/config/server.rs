@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::de::{MapAccess, SeqAccess, Visitor, value};
 use serde::{Deserialize, Deserializer};
 
-use super::{Problem, TlsConfig};
+use super::{Problem, ReloadMode, TlsConfig};
 
 /// The longest path that a Unix socket can have on every system, in bytes.
 #[cfg(unix)]
@@ -77,6 +77,20 @@ pub(super) fn resolve_tls(files: Vec<TlsFile>, problems: &mut Vec<Problem>) -> V
         }
     }
     resolved
+}
+
+/// When the file is read again.
+pub(super) fn resolve_reload(text: Option<&str>, problems: &mut Vec<Problem>) -> ReloadMode {
+    match text {
+        None | Some("watch") => ReloadMode::Watch,
+        Some("signal") => ReloadMode::Signal,
+        Some("off") => ReloadMode::Off,
+        Some(other) => {
+            let problem = format!("`{other}` is neither watch nor signal nor off");
+            problems.push(Problem::new("reload", problem));
+            ReloadMode::default()
+        }
+    }
 }
 
 /// The socket of a hand-over.

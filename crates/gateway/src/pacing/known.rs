@@ -29,7 +29,7 @@ pub(super) struct KnownLimits {
     /// Names of lanes that several models share, by model.
     pools: HashMap<String, Arc<str>>,
     /// What the service said, by model.
-    quotas: RwLock<HashMap<String, Vec<Limit>>>,
+    quotas: Arc<RwLock<HashMap<String, Vec<Limit>>>>,
 }
 
 impl KnownLimits {
@@ -58,8 +58,23 @@ impl KnownLimits {
             rules: account.limits.clone(),
             region,
             pools,
-            quotas: RwLock::default(),
+            quotas: Arc::default(),
         }
+    }
+
+    /// Shares what the service says of the account with `before`.
+    pub(super) fn share_quotas(&mut self, before: &Self) {
+        self.quotas = Arc::clone(&before.quotas);
+    }
+
+    /// How a lane of that name begins, whichever of its models is asked for.
+    pub(super) fn config_of_lane(&self, lane: &str) -> LaneConfig {
+        self.lane_config(self.model_of(lane))
+    }
+
+    fn model_of<'a>(&'a self, lane: &'a str) -> &'a str {
+        let shared = self.pools.iter().find(|(_, pool)| &***pool == lane);
+        shared.map_or(lane, |(model, _)| model)
     }
 
     /// Whether upstream is one of the service's own hosts.
@@ -82,8 +97,7 @@ impl KnownLimits {
 
     /// The limits of a lane by its name, unless the configuration fixes them.
     pub(super) fn refreshed(&self, lane: &str) -> Option<Vec<Limit>> {
-        let shared = self.pools.iter().find(|(_, pool)| &***pool == lane);
-        let model = shared.map_or(lane, |(model, _)| model);
+        let model = self.model_of(lane);
         self.rule(model).is_none().then(|| self.limits(model))
     }
 

@@ -4,19 +4,22 @@
 //! The two language versions of the documentation name different paths, so both are tried
 //! (catalogue, `quota_api`).
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bailian_wire::quota::{Quota, QuotaAnswer};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue};
 use http_body_util::{BodyExt as _, Limited};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::account::Account;
 use crate::relay::Chain;
 use crate::state::State;
 use crate::surface::Root;
 use crate::upstream::Upstream;
+use crate::worker::Workers;
 
 /// Time between two questions, and after an answer that could not be used.
 const INTERVAL: Duration = Duration::from_mins(5);
@@ -48,18 +51,50 @@ enum QuotaError {
     Request,
 }
 
-/// Asks for as long as it is driven.
-pub(crate) async fn run(state: Arc<State>, upstream: Arc<dyn Upstream>, account: usize) {
-    state.pacing.service(account).await;
+/// Asks for every account that is to be asked for, for as long as it is driven. `changed` says that
+/// there may be others.
+pub(crate) async fn keep_asking(workers: Workers, mut changed: watch::Receiver<()>) {
+    let mut asking: HashMap<String, (String, AbortOnDropHandle<()>)> = HashMap::new();
+    loop {
+        let wanted: HashMap<String, String> = {
+            let state = workers.state();
+            let accounts = state.accounts.iter().filter(|account| account.quota_api);
+            accounts
+                .map(|account| {
+                    let origin = account.endpoint(Root::Native).origin.to_string();
+                    (account.name().to_owned(), origin)
+                })
+                .collect()
+        };
+        asking.retain(|account, (origin, _)| wanted.get(account) == Some(origin));
+        for (account, origin) in wanted {
+            asking.entry(account).or_insert_with_key(|account| {
+                let task = tokio::spawn(ask_again(workers.clone(), account.clone()));
+                (origin, AbortOnDropHandle::new(task))
+            });
+        }
+        if changed.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn ask_again(workers: Workers, account: String) {
+    let unknown = workers.state().pacing.unknown_service(&account);
+    if let Some(service) = unknown {
+        service.seen.notified().await;
+    }
     let mut is_first = true;
     loop {
-        let interval = match ask(&state, &*upstream, account).await {
+        // Whatever is in force by now.
+        let state = workers.state();
+        let interval = match ask(&state, &*workers.upstream, &account).await {
             Ok(quotas) => {
                 let message = "the service told the account's limits";
                 if is_first {
                     tracing::info!(models = quotas.len(), "{message}");
                 }
-                state.pacing.tell(account, &quotas);
+                workers.state().pacing.tell(&account, &quotas);
                 INTERVAL
             }
             Err(error) => {
@@ -68,6 +103,7 @@ pub(crate) async fn run(state: Arc<State>, upstream: Arc<dyn Upstream>, account:
                 INTERVAL_AFTER_FAILURE
             }
         };
+        drop(state);
         is_first = false;
         tokio::time::sleep(interval).await;
     }
@@ -76,9 +112,11 @@ pub(crate) async fn run(state: Arc<State>, upstream: Arc<dyn Upstream>, account:
 async fn ask(
     state: &State,
     upstream: &dyn Upstream,
-    account: usize,
+    account: &str,
 ) -> Result<Vec<Quota>, QuotaError> {
-    let account = state.accounts.get(account).ok_or(QuotaError::Request)?;
+    let mut accounts = state.accounts.iter();
+    let account = accounts.find(|it| it.name() == account);
+    let account = account.ok_or(QuotaError::Request)?;
     let [first, second] = PATHS;
     match ask_at(account, upstream, first).await {
         Err(QuotaError::Status(_) | QuotaError::Json(_)) => ask_at(account, upstream, second).await,

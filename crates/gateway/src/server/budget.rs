@@ -16,10 +16,8 @@ pub(super) struct ConnectionBudget(Arc<Counts>);
 #[derive(Debug)]
 struct Counts {
     open: AtomicUsize,
-    max: usize,
     /// Never more entries than connections.
     per_address: Mutex<HashMap<IpAddr, usize>>,
-    max_per_address: usize,
 }
 
 /// A place for one connection, given back when dropped.
@@ -31,29 +29,27 @@ pub(super) struct ConnectionPlace {
 }
 
 impl ConnectionBudget {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(Counts {
             open: AtomicUsize::new(0),
-            max: limits.max_connections,
             per_address: Mutex::default(),
-            max_per_address: limits.max_connections_per_address,
         }))
     }
 
-    /// A place for one more connection from `peer`.
-    pub(super) fn take(&self, peer: IpAddr) -> Option<ConnectionPlace> {
+    /// A place for one more connection from `peer`, if the limits of this moment have one.
+    pub(super) fn take(&self, peer: IpAddr, limits: &Limits) -> Option<ConnectionPlace> {
         let before = self.0.open.fetch_add(1, Ordering::Relaxed);
         let mut place = ConnectionPlace {
             counts: Arc::clone(&self.0),
             address: None,
         };
-        if before >= self.0.max {
+        if before >= limits.max_connections {
             return None;
         }
         if let Some(address) = counted(peer) {
             let mut per_address = self.0.per_address.lock();
             let open = per_address.entry(address).or_insert(0);
-            if *open >= self.0.max_per_address {
+            if *open >= limits.max_connections_per_address {
                 return None;
             }
             *open += 1;
@@ -97,12 +93,12 @@ fn counted(peer: IpAddr) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn budget(max: usize, per_address: usize) -> ConnectionBudget {
-        ConnectionBudget::new(&Limits {
+    fn limits(max: usize, per_address: usize) -> Limits {
+        Limits {
             max_connections: max,
             max_connections_per_address: per_address,
             ..Limits::default()
-        })
+        }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -111,41 +107,41 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_all_places() {
-        let budget = budget(10, 2);
-        let first = budget.take(ip("10.0.0.1")).unwrap();
-        let _second = budget.take(ip("::ffff:10.0.0.1")).unwrap();
-        assert!(budget.take(ip("10.0.0.1")).is_none());
-        let _other = budget.take(ip("10.0.0.2")).unwrap();
+        let (budget, limits) = (ConnectionBudget::new(), limits(10, 2));
+        let first = budget.take(ip("10.0.0.1"), &limits).unwrap();
+        let _second = budget.take(ip("::ffff:10.0.0.1"), &limits).unwrap();
+        assert!(budget.take(ip("10.0.0.1"), &limits).is_none());
+        let _other = budget.take(ip("10.0.0.2"), &limits).unwrap();
         drop(first);
-        assert!(budget.take(ip("10.0.0.1")).is_some());
+        assert!(budget.take(ip("10.0.0.1"), &limits).is_some());
     }
 
     #[test]
     fn a_network_of_one_host_counts_as_one_address() {
-        let budget = budget(10, 1);
-        let _one = budget.take(ip("2001:db8:0:1::1")).unwrap();
-        assert!(budget.take(ip("2001:db8:0:1:ffff::2")).is_none());
-        assert!(budget.take(ip("2001:db8:0:2::1")).is_some());
+        let (budget, limits) = (ConnectionBudget::new(), limits(10, 1));
+        let _one = budget.take(ip("2001:db8:0:1::1"), &limits).unwrap();
+        assert!(budget.take(ip("2001:db8:0:1:ffff::2"), &limits).is_none());
+        assert!(budget.take(ip("2001:db8:0:2::1"), &limits).is_some());
     }
 
     #[test]
     fn this_machine_is_bound_by_the_total_only() {
-        let budget = budget(3, 1);
+        let (budget, limits) = (ConnectionBudget::new(), limits(3, 1));
         let places: Vec<_> = (0..3)
-            .map(|_| budget.take(ip("127.0.0.1")).unwrap())
+            .map(|_| budget.take(ip("127.0.0.1"), &limits).unwrap())
             .collect();
-        assert!(budget.take(ip("127.0.0.1")).is_none());
+        assert!(budget.take(ip("127.0.0.1"), &limits).is_none());
         drop(places);
-        assert!(budget.take(ip("::1")).is_some());
+        assert!(budget.take(ip("::1"), &limits).is_some());
         assert!(budget.0.per_address.lock().is_empty());
     }
 
     #[test]
     fn a_refused_connection_leaves_nothing_behind() {
-        let budget = budget(2, 1);
-        let _place = budget.take(ip("10.0.0.1")).unwrap();
+        let (budget, limits) = (ConnectionBudget::new(), limits(2, 1));
+        let _place = budget.take(ip("10.0.0.1"), &limits).unwrap();
         for _ in 0..5 {
-            assert!(budget.take(ip("10.0.0.1")).is_none());
+            assert!(budget.take(ip("10.0.0.1"), &limits).is_none());
         }
         assert_eq!(budget.0.open.load(Ordering::Relaxed), 1);
     }

@@ -33,7 +33,8 @@ use crate::gateway::Gateway;
 use crate::keys::Peer;
 use crate::relay;
 use crate::router::{chat_surface, router};
-use crate::worker::Worker;
+use crate::state::State;
+use crate::worker::{Worker, Workers};
 
 /// The most header lines of a request.
 const MAX_HEADER_LINES: usize = 128;
@@ -50,13 +51,21 @@ pub(super) struct Connections {
 
 /// What each connection needs. Behind one pointer, as there are many.
 struct Serving {
-    worker: Worker,
+    workers: Workers,
     router: Router,
     serves: Serves,
     http: http1::Builder,
     tls: Option<TlsAcceptor>,
     stops: Stops,
     tasks: TaskTracker,
+}
+
+/// Whose connection it is, and the limits that were in force when it began.
+#[derive(Clone, Copy)]
+struct Caller {
+    peer: Peer,
+    limits: Limits,
+    timeouts: Timeouts,
 }
 
 impl Connections {
@@ -67,20 +76,19 @@ impl Connections {
         budget: ConnectionBudget,
         stops: Stops,
     ) -> Self {
-        let worker = gateway.worker();
+        let workers = gateway.workers();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(worker.state.timeouts.client_header)
             .max_headers(MAX_HEADER_LINES)
             .max_buf_size(MAX_BUFFER_BYTES);
         Self {
             serving: Arc::new(Serving {
                 router: match serves {
-                    Serves::Calls => router(worker.clone()),
-                    Serves::Admin => admin::own_router(worker.clone()),
+                    Serves::Calls => router(workers.clone()),
+                    Serves::Admin => admin::own_router(workers.clone()),
                 },
                 serves,
-                worker,
+                workers,
                 http,
                 tls,
                 stops,
@@ -97,9 +105,11 @@ impl Connections {
 
     /// Begins to serve a connection, if there is a place for it.
     pub(super) fn begin(&self, stream: TcpStream, peer: IpAddr) {
-        match self.budget.take(peer) {
-            Some(place) => drop(self.tasks().spawn(self.serve(stream, peer, place))),
-            None => self.serving.worker.state.metrics.refuse_connection(),
+        let state = self.serving.workers.state();
+        let limits = self.serving.serves.limits(state.limits);
+        match self.budget.take(peer, &limits) {
+            Some(place) => drop(self.tasks().spawn(self.serve(stream, peer, place, &state))),
+            None => state.metrics.refuse_connection(),
         }
     }
 
@@ -109,46 +119,43 @@ impl Connections {
         stream: TcpStream,
         peer: IpAddr,
         place: ConnectionPlace,
+        state: &State,
     ) -> impl Future<Output = ()> + Send + 'static {
         let serving = Arc::clone(&self.serving);
-        let peer = Peer(Some(peer));
-        let open = serving.worker.state.metrics.begin_connection();
+        let caller = Caller {
+            peer: Peer(Some(peer)),
+            limits: state.limits,
+            timeouts: state.timeouts,
+        };
+        let open = state.metrics.begin_connection();
         async move {
             let _held_until_the_end = (place, open);
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
-            let stream = Guarded::new(stream, serving.timeouts().client_write);
+            let stream = Guarded::new(stream, caller.timeouts.client_write);
             if serving.tls.is_some() {
-                Box::pin(serving.encrypted(stream, peer)).await;
+                Box::pin(serving.encrypted(stream, caller)).await;
             } else {
-                serving.http1(stream, peer).await;
+                serving.http1(stream, caller).await;
             }
         }
     }
 }
 
 impl Serving {
-    fn timeouts(&self) -> &Timeouts {
-        &self.worker.state.timeouts
-    }
-
     fn answer(
         &self,
         request: Request<Incoming>,
         peer: Peer,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
-        let (worker, router) = (self.worker.clone(), self.router.clone());
+        let (worker, router) = (self.workers.worker(), self.router.clone());
         answer(worker, router, self.serves, request, peer)
     }
 
-    fn limits(&self) -> &Limits {
-        &self.worker.state.limits
-    }
-
-    async fn encrypted(self: Arc<Self>, stream: Guarded<TcpStream>, peer: Peer) {
+    async fn encrypted(self: Arc<Self>, stream: Guarded<TcpStream>, caller: Caller) {
         let Some(tls) = &self.tls else { return };
-        let handshake = tokio::time::timeout(self.timeouts().tls_handshake, tls.accept(stream));
+        let handshake = tokio::time::timeout(caller.timeouts.tls_handshake, tls.accept(stream));
         let stream = match handshake.await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -161,20 +168,22 @@ impl Serving {
             }
         };
         if stream.get_ref().1.alpn_protocol() == Some(tls::H2) {
-            self.http2(stream, peer).await;
+            self.http2(stream, caller).await;
         } else {
-            self.http1(stream, peer).await;
+            self.http1(stream, caller).await;
         }
     }
 
     /// Serves HTTP/1.1, and HTTP/2 to a client that begins with it unasked.
-    async fn http1<I>(self: Arc<Self>, io: I, peer: Peer)
+    async fn http1<I>(self: Arc<Self>, io: I, caller: Caller)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let serving = Arc::clone(&self);
-        let service = service_fn(move |request| serving.answer(request, peer));
-        let mut connection = self.http.serve_connection(TokioIo::new(io), service);
+        let service = service_fn(move |request| serving.answer(request, caller.peer));
+        let mut http = self.http.clone();
+        http.header_read_timeout(caller.timeouts.client_header);
+        let mut connection = http.serve_connection(TokioIo::new(io), service);
         let mut pinned = Pin::new(&mut connection);
         let ended = tokio::select! {
             ended = pinned.as_mut() => ended,
@@ -187,7 +196,7 @@ impl Serving {
             Err(error) if error.is_parse_version_h2() => {
                 let parts = connection.into_parts();
                 let io = Rewound::new(parts.read_buf, parts.io.into_inner());
-                Box::pin(self.http2(io, peer)).await;
+                Box::pin(self.http2(io, caller)).await;
             }
             // Clients leave in many ways; what matters is counted with the request.
             Err(error) => tracing::trace!(%error, "a client connection ended"),
@@ -195,7 +204,7 @@ impl Serving {
         }
     }
 
-    async fn http2<I>(self: Arc<Self>, io: I, peer: Peer)
+    async fn http2<I>(self: Arc<Self>, io: I, caller: Caller)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -203,14 +212,14 @@ impl Serving {
             client_header,
             client_write,
             ..
-        } = *self.timeouts();
+        } = caller.timeouts;
         let streams = Streams::new(self.tasks.clone(), client_write);
         let serving = Arc::clone(&self);
         let service = service_fn(move |request| {
-            let answer = serving.answer(request, peer);
+            let answer = serving.answer(request, caller.peer);
             async move { answer.await.map(|response| response.map(Pieces::new)) }
         });
-        let builder = http2::builder(self.limits(), streams.clone());
+        let builder = http2::builder(&caller.limits, streams.clone());
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => Some(ended),

@@ -132,7 +132,6 @@ impl Worker {
             stops,
             alive,
         } = self;
-        let timeouts = gateway.state().timeouts;
         let connections = Arc::new(Connections::new(
             &gateway,
             serves,
@@ -153,6 +152,7 @@ impl Worker {
         while accepting.join_next().await.is_some() {}
         let tasks = connections.tasks();
         tasks.close();
+        let timeouts = gateway.state().timeouts;
         let too_late = async {
             // After a hand-over nobody waits, so streams have longer.
             if tokio::time::timeout(timeouts.hand_over, stops.stop.cancelled())

@@ -28,12 +28,11 @@ pub(super) struct Connector {
     /// Made with the first encrypted connection: reading the machine's certificates takes time.
     tls: Arc<OnceLock<Arc<ClientConfig>>>,
     proxies: Arc<Matcher>,
-    limit: Duration,
 }
 
 impl Connector {
     /// A connector that reads the proxy variables of the environment now, and only now.
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(super) fn new() -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
@@ -42,12 +41,16 @@ impl Connector {
             tcp,
             tls: Arc::default(),
             proxies: Arc::new(Matcher::from_env()),
-            limit,
         }
     }
 
-    pub(super) async fn connect(&self, origin: &Origin) -> Result<UpstreamIo, UpstreamError> {
-        match tokio::time::timeout(self.limit, self.connect_unbounded(origin)).await {
+    /// A connection within `limit`.
+    pub(super) async fn connect(
+        &self,
+        origin: &Origin,
+        limit: Duration,
+    ) -> Result<UpstreamIo, UpstreamError> {
+        match tokio::time::timeout(limit, self.connect_unbounded(origin)).await {
             Ok(Ok(io)) => Ok(io),
             Ok(Err(source)) => Err(UpstreamError::Connect {
                 origin: origin.to_string(),
@@ -55,7 +58,7 @@ impl Connector {
             }),
             Err(_) => Err(UpstreamError::ConnectTimeout {
                 origin: origin.to_string(),
-                limit: self.limit,
+                limit,
             }),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use parking_lot::Mutex;
@@ -28,17 +29,17 @@ const IDLE_LIMIT: Duration = Duration::from_secs(50);
 pub struct HttpUpstream {
     connector: Connector,
     pool: Arc<Pool>,
-    timeouts: UpstreamTimeouts,
+    /// Shared by all that were made of one.
+    timeouts: Arc<ArcSwap<UpstreamTimeouts>>,
 }
 
 impl HttpUpstream {
     /// An upstream with an empty pool. Reads proxy variables and the machine's certificates.
     pub fn new(timeouts: UpstreamTimeouts) -> Self {
-        let connector = Connector::new(timeouts.connect);
         Self {
-            connector,
+            connector: Connector::new(),
             pool: Arc::default(),
-            timeouts,
+            timeouts: Arc::new(ArcSwap::from_pointee(timeouts)),
         }
     }
 
@@ -51,10 +52,17 @@ impl HttpUpstream {
         }
     }
 
+    /// Allows other times for requests to come, here and in all that
+    /// [`with_new_pool`](Self::with_new_pool) made.
+    pub fn set_timeouts(&self, timeouts: UpstreamTimeouts) {
+        self.timeouts.store(Arc::new(timeouts));
+    }
+
     async fn exchange(
         &self,
         origin: &Origin,
         request: http::Request<Full<Bytes>>,
+        connect: Duration,
     ) -> Result<http::Response<super::UpstreamBody>, UpstreamError> {
         let mut request = request;
         loop {
@@ -62,7 +70,7 @@ impl HttpUpstream {
             let was_pooled = pooled.is_some();
             let carrier = match pooled {
                 Some(carrier) => carrier,
-                None => self.open(origin).await?,
+                None => self.open(origin, connect).await?,
             };
             match carrier.send(request).await {
                 Ok((response, carrier)) => {
@@ -86,8 +94,8 @@ impl HttpUpstream {
         }
     }
 
-    async fn open(&self, origin: &Origin) -> Result<Box<Carrier>, UpstreamError> {
-        let io = self.connector.connect(origin).await?;
+    async fn open(&self, origin: &Origin, limit: Duration) -> Result<Box<Carrier>, UpstreamError> {
+        let io = self.connector.connect(origin, limit).await?;
         let carrier = Carrier::handshake(io)
             .await
             .map_err(|source| UpstreamError::Connect {
@@ -101,12 +109,13 @@ impl HttpUpstream {
 impl Upstream for HttpUpstream {
     fn send<'a>(&'a self, origin: &'a Origin, request: http::Request<Bytes>) -> UpstreamFuture<'a> {
         Box::pin(async move {
-            let exchange = self.exchange(origin, request.map(Full::new));
-            match tokio::time::timeout(self.timeouts.response, exchange).await {
+            let UpstreamTimeouts { connect, response } = **self.timeouts.load();
+            let exchange = self.exchange(origin, request.map(Full::new), connect);
+            match tokio::time::timeout(response, exchange).await {
                 Ok(result) => result,
                 Err(_) => Err(UpstreamError::ResponseTimeout {
                     origin: origin.to_string(),
-                    limit: self.timeouts.response,
+                    limit: response,
                 }),
             }
         })
@@ -116,7 +125,7 @@ impl Upstream for HttpUpstream {
 impl fmt::Debug for HttpUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpUpstream")
-            .field("timeouts", &self.timeouts)
+            .field("timeouts", &**self.timeouts.load())
             .finish_non_exhaustive()
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::LaneCore;
 use super::bound::Bound;
 use super::ramp::{Ramp, RampProfile};
+use super::{LaneConfig, LaneCore};
 use crate::limit::{Limit, Measure};
 
 impl<T> LaneCore<T> {
@@ -77,8 +77,27 @@ impl<T> LaneCore<T> {
         if limits == self.config.limits {
             return;
         }
-        let old = std::mem::take(&mut self.bounds);
         self.config.limits = limits;
+        self.rebuild();
+    }
+
+    /// Takes a changed configuration over, but for [`LaneConfig::floor`]. What was used stays
+    /// counted and what was learned is kept as [`set_limits`](Self::set_limits) does; who waits
+    /// keeps the place in line.
+    pub fn configure(&mut self, config: LaneConfig) {
+        let is_same = self.config.limits == config.limits
+            && self.config.ramp == config.ramp
+            && self.config.reserve_tokens == config.reserve_tokens;
+        let floor = self.config.floor;
+        self.config = LaneConfig { floor, ..config };
+        if !is_same {
+            self.rebuild();
+        }
+    }
+
+    /// Counts by the configuration from now on, and keeps what the bounds before it know.
+    fn rebuild(&mut self) {
+        let old = std::mem::take(&mut self.bounds);
         let ramp = self.ramp.take();
         self.build_bounds();
         for new in &mut self.bounds {

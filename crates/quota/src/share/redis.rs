@@ -20,7 +20,7 @@ use super::Terms;
 use crate::pacer::Pacer;
 
 /// How to share lanes over Redis.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct RedisConfig {
     url: String,

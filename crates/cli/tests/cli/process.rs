@@ -75,16 +75,6 @@ impl Server {
         }
     }
 
-    /// Waits for a line on standard error with that in it.
-    pub(crate) fn says(&self, part: &str) -> String {
-        loop {
-            let line = self.stderr.recv_timeout(PATIENCE).unwrap();
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
     /// What is said on standard error from here to the end of the process.
     pub(crate) fn rest_of_stderr(&self) -> Vec<String> {
         self.stderr.iter().collect()
@@ -92,15 +82,10 @@ impl Server {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        self.signal("-TERM");
-    }
-
-    /// Sends a signal, by its name with a dash.
-    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(
             Command::new("kill")
-                .args([name, &id])
+                .args(["-TERM", &id])
                 .status()
                 .unwrap()
                 .success()

@@ -82,39 +82,6 @@ fn serve_takes_a_configuration_file() {
 }
 
 #[test]
-fn a_hang_up_loads_the_file_again_and_a_bad_one_is_told_with_its_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let upstream = simulator(folder.path());
-    let file = |key: &str| {
-        format!(
-            "listen = \"127.0.0.1:0\"\nthreads = 1\nreload = \"signal\"\n\
-             [[accounts]]\napi_keys = [\"sk-upstream\"]\nbase_url = \"{}\"\n\
-             [[keys]]\nname = \"app\"\nkey = \"{key}\"\n",
-            upstream.url()
-        )
-    };
-    let path = folder.path().join("gateway.toml");
-    std::fs::write(&path, file("a-key-of-ours")).unwrap();
-    let mut gateway =
-        Server::start(bailian(folder.path()).args(["serve", "--config", "gateway.toml"]));
-    let url = gateway.url();
-    std::fs::write(&path, file("another-key-of-ours")).unwrap();
-    gateway.signal("-HUP");
-    gateway.says("loaded again");
-    let status = |key| send(&url, "POST", PATH, Some(key), QUESTION).status;
-    assert_eq!(status("a-key-of-ours"), 401);
-    assert_eq!(status("another-key-of-ours"), 200);
-
-    std::fs::write(&path, file("a-key-of-ours").replace("= 1", "= 0")).unwrap();
-    gateway.signal("-HUP");
-    let said = gateway.says("stays as it is");
-    assert!(said.contains("threads") && said.contains("2"), "{said}");
-    assert_eq!(status("another-key-of-ours"), 200);
-    gateway.terminate();
-    assert!(gateway.ended().success());
-}
-
-#[test]
 fn a_stream_that_is_open_is_drained_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = simulator(folder.path());

@@ -10,6 +10,7 @@ mod pacing;
 mod routing;
 mod secret;
 mod server;
+mod telemetry;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use crate::upstream::UpstreamTimeouts;
 
 pub use self::data::{DataConfig, PricesConfig};
 pub use self::secret::Environment;
+pub use self::telemetry::TelemetryConfig;
 
 /// The largest request body by default, in bytes: what the service takes with inline media
 /// (catalogue, `request_body_limits`).
@@ -91,6 +93,8 @@ pub struct Config {
     pub data: Option<DataConfig>,
     /// What requests cost.
     pub prices: PricesConfig,
+    /// Where traces and metrics are sent; `None` sends none.
+    pub telemetry: Option<TelemetryConfig>,
 }
 
 /// A certificate and its key, in PEM files that are read again when they change.

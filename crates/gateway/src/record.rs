@@ -1,5 +1,8 @@
 //! What is remembered of one request: counted and logged when it ends, however it ends.
 
+mod observed;
+mod timing;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +16,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::{Builder, Uuid};
 
+use self::timing::Elsewhere;
 use crate::account::Account;
 use crate::accounting::{Asked, Charge, Done, is_limited};
 use crate::config::Repairs;
@@ -22,6 +26,7 @@ use crate::metrics::{OpenGuard, Outcome};
 use crate::responses::Turn;
 use crate::route::Target;
 use crate::state::State;
+use crate::telemetry::Trace;
 use crate::usage::TokenCounts;
 
 /// The gateway's own id of a request: a version 7 UUID, so that ids sort by time.
@@ -67,6 +72,9 @@ pub(crate) struct Record {
     pub(crate) dialect: Dialect,
     started: Instant,
     first_byte: Option<Duration>,
+    elsewhere: Elsewhere,
+    /// What spans will be made of; `None` without telemetry.
+    trace: Option<Box<Trace>>,
     pub(crate) owner: Option<Owner>,
     pub(crate) model: Option<Box<str>>,
     pub(crate) status: StatusCode,
@@ -106,6 +114,8 @@ impl Record {
             dialect,
             started: state.clock.now(),
             first_byte: None,
+            elsewhere: Elsewhere::default(),
+            trace: None,
             owner: None,
             model: None,
             status: StatusCode::OK,
@@ -232,6 +242,7 @@ impl Record {
     pub(crate) fn note_sent(&mut self, target: &Target) {
         self.attempts += 1;
         self.target = Some(target.clone());
+        self.trace_attempt(target);
         if let Some(charge) = &mut self.charge {
             charge.sent();
         }
@@ -336,13 +347,23 @@ impl Record {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        let elapsed = self.elapsed();
+        let now = self.now();
+        let elapsed = now.saturating_duration_since(self.started);
+        let overhead = elapsed.saturating_sub(self.elsewhere.total(now));
         self.settle_charge(elapsed);
         let metrics = &self.state.metrics;
-        metrics.end_request(self.dialect, self.outcome, elapsed, self.first_byte);
+        metrics.end_request(
+            self.dialect,
+            self.outcome,
+            elapsed,
+            self.first_byte,
+            overhead,
+        );
         if let Some(usage) = self.usage {
-            metrics.count_tokens(self.dialect, usage);
+            let model = self.model.as_deref().unwrap_or_default();
+            metrics.count_tokens(self.dialect, model, usage);
         }
+        self.report_to_telemetry(elapsed);
         if let Some(permit) = self.permit.take() {
             match self.usage {
                 Some(usage) => permit.settle(self.unsettled(usage)),
@@ -369,6 +390,7 @@ impl Record {
             queued_ms = self.queued.as_secs_f64() * 1e3,
             first_byte_ms = self.first_byte.map(|first| first.as_secs_f64() * 1e3),
             total_ms = elapsed.as_secs_f64() * 1e3,
+            overhead_us = overhead.as_secs_f64() * 1e6,
             "request ended"
         );
     }

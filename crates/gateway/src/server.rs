@@ -281,6 +281,9 @@ impl Server {
                 let _none = all_gone.recv().await;
             }
         }
+        if let Some(telemetry) = &state.telemetry {
+            telemetry.finish().await;
+        }
         // It only waits for Redis, and nothing else runs any more.
         let left = tokio::task::spawn_blocking(move || state.pacing.leave()).await;
         if let Err(error) = left {

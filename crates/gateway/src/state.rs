@@ -15,6 +15,7 @@ use crate::models::ModelList;
 use crate::pacing::Pacing;
 use crate::responses::Responses;
 use crate::route::Routes;
+use crate::telemetry::Telemetry;
 
 /// Shared between all runtimes; immutable but for counters.
 pub(crate) struct State {
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) metrics: Metrics,
+    /// Traces and metrics for a collector; `None` where none is configured.
+    pub(crate) telemetry: Option<Telemetry>,
     pub(crate) models: ModelList,
     pub(crate) pacing: Pacing,
     /// Responses that were made over chat.

@@ -17,6 +17,7 @@ use super::pacing::{self, LaneFile, PacingFile, RedisFile};
 use super::routing::{self, RepairsFile, RouteFile};
 use super::secret::{self, Environment};
 use super::server::{self, TlsFile};
+use super::telemetry::{self, TelemetryFile};
 use super::{
     AccountConfig, AccountKind, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits,
     PacingConfig, PricesConfig, Problem, Repairs, Timeouts, key_problem,
@@ -53,6 +54,7 @@ pub(super) struct ConfigFile {
     tenants: Vec<SettingsInput>,
     #[serde(default)]
     prices: PricesFile,
+    telemetry: Option<TelemetryFile>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -218,6 +220,7 @@ impl ConfigFile {
         let admin_token = self
             .admin
             .and_then(|admin| resolve_admin_token(&admin.token, environment, &mut problems));
+        let telemetry = telemetry::resolve(self.telemetry, environment, &mut problems);
         match listen {
             Some(listen) if problems.is_empty() => Ok(Config {
                 listen,
@@ -235,6 +238,7 @@ impl ConfigFile {
                 keys,
                 data,
                 prices,
+                telemetry,
             }),
             _ => Err(problems),
         }
@@ -560,11 +564,13 @@ pub(super) fn from_environment(
     let admin_token = environment
         .setting("BAILIAN_ADMIN_TOKEN")
         .and_then(|token| resolve_admin_token(&token, environment, &mut problems));
+    let telemetry = telemetry::resolve(None, environment, &mut problems);
     match (api_key, roots) {
         (Some(api_key), Some(roots)) if problems.is_empty() => {
             let mut config = minimal(roots, api_key, virtual_key)?;
             config.redis = redis;
             config.admin_token = admin_token;
+            config.telemetry = telemetry;
             Ok(config)
         }
         _ => Err(problems),
@@ -611,6 +617,7 @@ fn minimal(
         }],
         data: None,
         prices: PricesConfig::default(),
+        telemetry: None,
     })
 }
 

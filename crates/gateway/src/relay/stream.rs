@@ -357,6 +357,7 @@ impl StreamBody {
             TokenCounts {
                 input_tokens: prior.input_tokens.saturating_add(input),
                 output_tokens: prior.output_tokens.saturating_add(output),
+                ..prior
             }
         })
     }
@@ -393,7 +394,8 @@ impl StreamBody {
         let State::Resuming(resuming) = &mut self.state else {
             return Poll::Ready(None);
         };
-        let (record, result) = ready!(resuming.as_mut().poll(cx));
+        let (mut record, result) = ready!(resuming.as_mut().poll(cx));
+        record.leave();
         let prior = self.writer.prior();
         match result {
             Ok(exchange::Answered {

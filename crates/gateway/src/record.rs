@@ -378,8 +378,8 @@ impl Record {
         tracing::debug!(
             request_id = self.request_id.as_str(),
             dialect = %self.dialect,
-            key = self.owner.as_ref().map(|owner| owner.name.as_str()),
-            tenant = self.owner.as_ref().map(|owner| &*owner.tenant),
+            key = self.key_name(),
+            tenant = self.tenant(),
             model = self.model.as_deref(),
             status = self.status.as_u16(),
             outcome = self.outcome.as_str(),

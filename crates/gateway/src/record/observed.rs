@@ -22,6 +22,16 @@ impl Record {
         }
     }
 
+    /// The name of the caller's key, for logs.
+    pub(crate) fn key_name(&self) -> Option<&str> {
+        self.owner.as_ref().map(|owner| owner.name.as_str())
+    }
+
+    /// The caller's tenant, for logs.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.owner.as_ref().map(|owner| &*owner.tenant)
+    }
+
     /// Counts the gateway's own no.
     pub(crate) fn note_refusal(&self, refusal: &Refusal) {
         if !refusal.is_of_upstream() && !refusal.is_upstream_fault() {

@@ -329,6 +329,8 @@ impl Exchange {
             }
             tracing::info!(
                 request_id = self.record.request_id.as_str(),
+                key = self.record.key_name(),
+                tenant = self.record.tenant(),
                 model = self.record.model.as_deref(),
                 reason = throttle.as_str(),
                 attempt = requeues,
@@ -409,6 +411,9 @@ impl Exchange {
     fn log_fall_back(&self, target: &Target, error: &ApiError) {
         tracing::info!(
             request_id = self.record.request_id.as_str(),
+            key = self.record.key_name(),
+            tenant = self.record.tenant(),
+            model = self.record.model.as_deref(),
             account = self.account_name(target),
             class = error.class().as_str(),
             status = error.status(),
@@ -439,6 +444,9 @@ impl Exchange {
         sent.inspect_err(|error| {
             tracing::warn!(
                 request_id = self.record.request_id.as_str(),
+                key = self.record.key_name(),
+                tenant = self.record.tenant(),
+                model = self.record.model.as_deref(),
                 error = %Chain(error),
                 "no answer from upstream"
             );

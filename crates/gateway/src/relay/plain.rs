@@ -55,6 +55,9 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
 pub(super) fn broken_off(error: &UpstreamError, record: Record) -> Response {
     tracing::warn!(
         request_id = record.request_id.as_str(),
+        key = record.key_name(),
+        tenant = record.tenant(),
+        model = record.model.as_deref(),
         error = %Chain(error),
         "upstream broke off an answer"
     );

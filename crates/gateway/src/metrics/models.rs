@@ -80,3 +80,43 @@ impl ModelTokens {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode_registry;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    /// How many series there are once each of these models was asked.
+    fn series<'a>(known: impl Iterator<Item = &'a str>, asked: &[String]) -> usize {
+        let tokens = ModelTokens::new(known);
+        let mut registry = Registry::default();
+        registry.register("tokens", "Tokens", tokens.family());
+        for model in asked {
+            tokens.count(model, TokenCounts::default());
+        }
+        let mut text = String::new();
+        encode_registry(&mut text, &registry).unwrap();
+        text.lines().filter(|line| line.contains("model=")).count()
+    }
+
+    #[test]
+    fn made_up_names_make_no_series_however_many_they_are() {
+        let mut asked: Vec<String> = (0..10_000).map(|n| format!("made-up-{n}")).collect();
+        asked.push("qwen-plus".to_owned());
+        let known = ["qwen-plus", "qwen-max", "qwen-plus"];
+        assert_eq!(series(known.into_iter(), &asked), 2 * KINDS.len());
+    }
+
+    #[test]
+    fn labels_have_a_bound_whatever_is_known() {
+        let known: Vec<String> = (0..10_000).map(|n| format!("route-{n}")).collect();
+        let most = (MOST_MODELS + 1) * KINDS.len();
+        assert_eq!(series(known.iter().map(String::as_str), &known), most);
+        let names = ["a\"b\n"];
+        let tokens = ModelTokens::new(names.into_iter());
+        assert_eq!(tokens.label("a\"b\n"), "a\"b\n");
+        assert_eq!(tokens.label("a\r\n"), OTHER);
+    }
+}

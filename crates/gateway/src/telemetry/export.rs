@@ -298,3 +298,48 @@ async fn exchange(
     let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?;
     Ok(http::Response::from_parts(head, body.to_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use bailian_wire::Dialect;
+    use http::{HeaderMap, StatusCode};
+
+    use super::super::{Ended, Trace};
+    use super::*;
+    use crate::metrics::{Metrics, Outcome};
+    use crate::record::RequestId;
+
+    fn finished() -> Finished {
+        let trace = Trace::begin(&HeaderMap::new(), 0, 0);
+        let ended = Ended {
+            request_id: RequestId::new(0),
+            dialect: Dialect::OpenAi,
+            surface: "chat",
+            key: None,
+            model: "qwen-plus",
+            model_label: "qwen-plus",
+            target: None,
+            status: StatusCode::OK,
+            outcome: Outcome::Completed,
+            error: None,
+            usage: None,
+            attempts: 1,
+            first_byte: None,
+            elapsed: Duration::from_secs(1),
+            is_stream: false,
+        };
+        Finished::new(Box::new(trace), &ended)
+    }
+
+    #[test]
+    fn what_finds_no_room_is_dropped_and_counted() {
+        let outbox = Outbox::new(Metrics::new(std::iter::empty()).exports());
+        for _ in 0..CAPACITY + 10 {
+            outbox.put(finished());
+        }
+        assert_eq!(outbox.counts.dropped.get(), 10);
+        assert_eq!(outbox.take().len(), BATCH);
+        outbox.put(finished());
+        assert_eq!(outbox.counts.dropped.get(), 10);
+    }
+}

@@ -278,3 +278,17 @@ fn clean(text: &str) -> String {
         .take(MOST_CHARS)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_is_short_and_on_one_line() {
+        assert_eq!(
+            clean("模型\r\n\u{1b}[31m\u{9b}"),
+            "模型\u{fffd}\u{fffd}\u{fffd}[31m\u{fffd}"
+        );
+        assert_eq!(clean(&"长".repeat(1_000)).chars().count(), MOST_CHARS);
+    }
+}

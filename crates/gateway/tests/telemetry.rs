@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test may stop at what it did not expect"
+    clippy::unused_async,
+    reason = "a test may stop at what it did not expect; axum's handlers are async"
 )]
 
 mod support;

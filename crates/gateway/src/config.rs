@@ -12,6 +12,7 @@ mod pacing;
 mod routing;
 mod secret;
 mod server;
+mod telemetry;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub use self::cache::{
 };
 pub use self::data::{DataConfig, PricesConfig};
 pub use self::secret::Environment;
+pub use self::telemetry::TelemetryConfig;
 
 /// The largest request body by default, in bytes: what the service takes with inline media
 /// (catalogue, `request_body_limits`).
@@ -106,6 +108,8 @@ pub struct Config {
     pub data: Option<DataConfig>,
     /// What requests cost.
     pub prices: PricesConfig,
+    /// Where traces and metrics are sent; `None` sends none.
+    pub telemetry: Option<TelemetryConfig>,
 }
 
 /// When the configuration file is read again.

@@ -20,6 +20,19 @@ pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-bailian-e
 /// `Retry-After` in milliseconds, as the official clients read it.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
+/// Why the gateway itself refuses requests, in the words of the metrics.
+pub(crate) const REFUSAL_KINDS: [&str; 9] = [
+    "authentication",
+    "permission",
+    "budget",
+    "rate_limit",
+    "invalid_request",
+    "too_large",
+    "timeout",
+    "not_found",
+    "unavailable",
+];
+
 /// A request that the gateway does not serve, or could not.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -57,6 +70,21 @@ impl Refusal {
             upstream_id: None,
             limit: None,
             is_upstream: false,
+        }
+    }
+
+    /// Which of [`REFUSAL_KINDS`] it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication",
+            403 => "permission",
+            404 | 405 => "not_found",
+            408 => "timeout",
+            413 | 431 => "too_large",
+            429 if self.code == "BudgetExceeded" => "budget",
+            429 => "rate_limit",
+            400..=499 => "invalid_request",
+            _ => "unavailable",
         }
     }
 

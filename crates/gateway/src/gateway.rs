@@ -26,6 +26,7 @@ use crate::responses::Responses;
 use crate::route::Routes;
 use crate::router::router;
 use crate::state::State;
+use crate::telemetry::{Telemetry, TelemetryError};
 use crate::upstream::{HttpUpstream, Upstream, UpstreamTimeouts};
 use crate::worker::Workers;
 
@@ -39,6 +40,9 @@ pub enum BuildError {
     /// Keys, budgets or the ledger cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Telemetry cannot be sent.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// Limits or answers cannot be shared with other replicas.
     #[error(transparent)]
     Redis(#[from] bailian_quota::share::redis::RedisError),
@@ -136,7 +140,8 @@ impl GatewayBuilder {
     ///
     /// # Errors
     ///
-    /// When an account's addresses or keys cannot be used, or limits cannot be shared.
+    /// When an account's addresses or keys cannot be used, limits cannot be shared, or telemetry
+    /// cannot be sent.
     pub fn build(self) -> Result<Gateway, BuildError> {
         let timeouts = self.config.timeouts;
         let (upstreams, upstream) = match self.upstreams {
@@ -160,8 +165,15 @@ impl GatewayBuilder {
         let accounting = data
             .map(|data| Accounting::open(&self.config, data, Arc::clone(&self.clock)))
             .transpose()?;
+        let catalog = Catalog::embedded();
+        let names = catalog.models().map(|model| &*model.id);
+        let metrics = Metrics::new(routes.aliases().chain(names));
+        let telemetry = self.config.telemetry.as_ref();
+        let telemetry = telemetry
+            .map(|config| Telemetry::start(config, &accounts, metrics.exports()))
+            .transpose()?;
         let state = State {
-            models: ModelList::new(Catalog::embedded(), routes.aliases()),
+            models: ModelList::new(catalog, routes.aliases()),
             accounts,
             routes,
             repairs: self.config.repairs,
@@ -177,7 +189,8 @@ impl GatewayBuilder {
             responses: Arc::new(Responses::default()),
             limits: self.config.limits,
             timeouts,
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(metrics),
+            telemetry,
             is_leaving: Arc::new(AtomicBool::new(false)),
             admin: self.config.admin_token.as_ref().map(AdminToken::new),
             admin_hosts: self.config.admin_hosts.clone(),

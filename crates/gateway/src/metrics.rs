@@ -1,10 +1,11 @@
 //! Counters and histograms in the OpenMetrics text format.
 //!
-//! Every handle is made once; nothing is looked up by name or label while a request runs, and no
-//! label takes a value from a caller.
+//! Every handle is made once; nothing is looked up by label while a request runs. Of what callers
+//! write only names of models that are known become labels.
 
 mod lanes;
 mod ledger;
+mod models;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -20,7 +21,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::models::ModelTokens;
 use crate::cache::{Cache, CacheResult};
+use crate::errors::REFUSAL_KINDS;
 use crate::pacing::Pacing;
 use crate::usage::TokenCounts;
 
@@ -82,6 +85,16 @@ struct TokenLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DialectLabels {
     dialect: &'static str,
 }
@@ -91,9 +104,17 @@ struct LimitLabels {
     limit: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabels {
-    result: &'static str,
+/// Kinds of tokens. Input has the cached ones in it, output those of thinking.
+const KINDS: [&str; 4] = ["input", "output", "cached", "reasoning"];
+
+/// Tokens in the order of [`KINDS`].
+fn by_kind(usage: TokenCounts) -> [u64; KINDS.len()] {
+    [
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.reasoning_tokens,
+    ]
 }
 
 type Count = Counter<u64, AtomicU64>;
@@ -102,10 +123,18 @@ type Level = Gauge<i64, AtomicI64>;
 /// The handles of one dialect.
 struct DialectMetrics {
     requests: [Count; Outcome::ALL.len()],
-    input_tokens: Count,
-    output_tokens: Count,
+    tokens: [Count; KINDS.len()],
     duration: Histogram,
     first_byte: Histogram,
+    overhead: Histogram,
+}
+
+/// What became of finished requests on their way to the collector of telemetry.
+#[derive(Clone)]
+pub(crate) struct ExportCounts {
+    pub(crate) exported: Count,
+    pub(crate) failed: Count,
+    pub(crate) dropped: Count,
 }
 
 /// All metrics of a gateway.
@@ -125,7 +154,16 @@ pub(crate) struct Metrics {
     limited: Family<LimitLabels, Count>,
     /// Applied, and refused.
     reloads: [Count; 2],
+    models: ModelTokens,
+    refusals: [Count; REFUSAL_KINDS.len()],
+    exports: ExportCounts,
 }
+
+/// Seconds from a small request's few microseconds to what nobody should see.
+const OVERHEAD_BUCKETS: [f64; 14] = [
+    0.00001, 0.000_025, 0.00005, 0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1,
+    0.5, 2.5,
+];
 
 /// Seconds from a fast cached answer to the longest that the service allows.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -133,7 +171,8 @@ const DURATION_BUCKETS: [f64; 14] = [
 ];
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Metrics in which the models of these names have labels.
+    pub(crate) fn new<'a>(models: impl Iterator<Item = &'a str>) -> Self {
         let mut registry = Registry::with_prefix("bailian");
         let requests = Family::<OutcomeLabels, Count>::default();
         registry.register(
@@ -162,6 +201,15 @@ impl Metrics {
             Unit::Seconds,
             first_byte.clone(),
         );
+        let overhead = Family::<DialectLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new(OVERHEAD_BUCKETS)
+        });
+        registry.register_with_unit(
+            "overhead",
+            "The gateway's own time of a request: without waits for its turn, its caller, upstream",
+            Unit::Seconds,
+            overhead.clone(),
+        );
         let of = |dialect: &'static str| DialectMetrics {
             requests: Outcome::ALL.map(|outcome| {
                 let labels = OutcomeLabels {
@@ -170,16 +218,10 @@ impl Metrics {
                 };
                 requests.get_or_create_owned(&labels)
             }),
-            input_tokens: tokens.get_or_create_owned(&TokenLabels {
-                dialect,
-                kind: "input",
-            }),
-            output_tokens: tokens.get_or_create_owned(&TokenLabels {
-                dialect,
-                kind: "output",
-            }),
+            tokens: KINDS.map(|kind| tokens.get_or_create_owned(&TokenLabels { dialect, kind })),
             duration: duration.get_or_create_owned(&DialectLabels { dialect }),
             first_byte: first_byte.get_or_create_owned(&DialectLabels { dialect }),
+            overhead: overhead.get_or_create_owned(&DialectLabels { dialect }),
         };
         let (openai, native) = (of("openai"), of("native"));
         let anthropic = of("anthropic");
@@ -229,6 +271,25 @@ impl Metrics {
         );
         let reloads = ["applied", "refused"]
             .map(|result| reloads.get_or_create_owned(&ResultLabels { result }));
+        let models = ModelTokens::new(models);
+        registry.register(
+            "model_tokens",
+            "Tokens by model, where catalogue or routes know it; else as `other`",
+            models.family(),
+        );
+        let refusals = Family::<KindLabels, Count>::default();
+        registry.register(
+            "refusals",
+            "Requests that the gateway itself refused, by reason",
+            refusals.clone(),
+        );
+        let exports = Family::<ResultLabels, Count>::default();
+        registry.register(
+            "telemetry_requests",
+            "Traced requests on their way to the collector",
+            exports.clone(),
+        );
+        let export = |result| exports.get_or_create_owned(&ResultLabels { result });
         Self {
             registry,
             openai,
@@ -244,6 +305,31 @@ impl Metrics {
             cache_bytes,
             limited,
             reloads,
+            models,
+            refusals: REFUSAL_KINDS.map(|kind| refusals.get_or_create_owned(&KindLabels { kind })),
+            exports: ExportCounts {
+                exported: export("exported"),
+                failed: export("failed"),
+                dropped: export("dropped"),
+            },
+        }
+    }
+
+    /// Where exports of telemetry are counted.
+    pub(crate) fn exports(&self) -> ExportCounts {
+        self.exports.clone()
+    }
+
+    /// A model's name as a label: itself where it is known, else `other`.
+    pub(crate) fn model_label(&self, model: &str) -> &str {
+        self.models.label(model)
+    }
+
+    /// Counts a refusal of the gateway's own.
+    pub(crate) fn count_refusal(&self, kind: &str) {
+        let index = REFUSAL_KINDS.iter().position(|known| *known == kind);
+        if let Some(count) = index.and_then(|index| self.refusals.get(index)) {
+            count.inc();
         }
     }
 
@@ -265,6 +351,7 @@ impl Metrics {
         outcome: Outcome,
         elapsed: Duration,
         first_byte: Option<Duration>,
+        overhead: Duration,
     ) {
         self.in_flight.dec();
         let metrics = self.of(dialect);
@@ -272,15 +359,17 @@ impl Metrics {
             count.inc();
         }
         metrics.duration.observe(elapsed.as_secs_f64());
+        metrics.overhead.observe(overhead.as_secs_f64());
         if let Some(first_byte) = first_byte {
             metrics.first_byte.observe(first_byte.as_secs_f64());
         }
     }
 
-    pub(crate) fn count_tokens(&self, dialect: Dialect, usage: TokenCounts) {
-        let metrics = self.of(dialect);
-        metrics.input_tokens.inc_by(usage.input_tokens);
-        metrics.output_tokens.inc_by(usage.output_tokens);
+    pub(crate) fn count_tokens(&self, dialect: Dialect, model: &str, usage: TokenCounts) {
+        for (count, tokens) in self.of(dialect).tokens.iter().zip(by_kind(usage)) {
+            count.inc_by(tokens);
+        }
+        self.models.count(model, usage);
     }
 
     pub(crate) fn count_resumed(&self) {

@@ -1,5 +1,8 @@
 //! What is remembered of one request: counted and logged when it ends, however it ends.
 
+mod observed;
+mod timing;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +16,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::{Builder, Uuid};
 
+use self::timing::Elsewhere;
 use crate::account::Account;
 use crate::accounting::{Asked, Charge, Done, is_limited};
 use crate::cache::{CacheResult, Ending};
@@ -24,6 +28,7 @@ use crate::responses::Turn;
 use crate::route::Target;
 use crate::state::State;
 use crate::surface::STORED;
+use crate::telemetry::Trace;
 use crate::usage::TokenCounts;
 
 /// The gateway's own id of a request: a version 7 UUID, so that ids sort by time.
@@ -69,6 +74,9 @@ pub(crate) struct Record {
     pub(crate) dialect: Dialect,
     started: Instant,
     first_byte: Option<Duration>,
+    elsewhere: Elsewhere,
+    /// What spans will be made of; `None` without telemetry.
+    trace: Option<Box<Trace>>,
     pub(crate) owner: Option<Owner>,
     pub(crate) model: Option<Box<str>>,
     pub(crate) status: StatusCode,
@@ -114,6 +122,8 @@ impl Record {
             dialect,
             started: state.clock.now(),
             first_byte: None,
+            elsewhere: Elsewhere::default(),
+            trace: None,
             owner: None,
             model: None,
             status: StatusCode::OK,
@@ -267,6 +277,7 @@ impl Record {
     pub(crate) fn note_sent(&mut self, target: &Target) {
         self.attempts += 1;
         self.target = Some(target.clone());
+        self.trace_attempt(target);
         if let Some(charge) = &mut self.charge {
             charge.sent();
         }
@@ -374,16 +385,26 @@ impl Record {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        let elapsed = self.elapsed();
+        let now = self.now();
+        let elapsed = now.saturating_duration_since(self.started);
+        let overhead = elapsed.saturating_sub(self.elsewhere.total(now));
         self.settle_charge(elapsed);
         let metrics = &self.state.metrics;
-        metrics.end_request(self.dialect, self.outcome, elapsed, self.first_byte);
+        metrics.end_request(
+            self.dialect,
+            self.outcome,
+            elapsed,
+            self.first_byte,
+            overhead,
+        );
         if let Some(result) = self.cache {
             metrics.count_cache(result);
         }
         if let Some(usage) = self.usage.filter(|_| !self.from_cache) {
-            metrics.count_tokens(self.dialect, usage);
+            let model = self.model.as_deref().unwrap_or_default();
+            metrics.count_tokens(self.dialect, model, usage);
         }
+        self.report_to_telemetry(elapsed);
         if let Some(permit) = self.permit.take() {
             match self.usage {
                 Some(usage) => permit.settle(self.unsettled(usage)),
@@ -398,8 +419,8 @@ impl Record {
         tracing::debug!(
             request_id = self.request_id.as_str(),
             dialect = %self.dialect,
-            key = self.owner.as_ref().map(|owner| owner.name.as_str()),
-            tenant = self.owner.as_ref().map(|owner| &*owner.tenant),
+            key = self.key_name(),
+            tenant = self.tenant(),
             model = self.model.as_deref(),
             status = self.status.as_u16(),
             outcome = self.outcome.as_str(),
@@ -412,6 +433,7 @@ impl Record {
             queued_ms = self.queued.as_secs_f64() * 1e3,
             first_byte_ms = self.first_byte.map(|first| first.as_secs_f64() * 1e3),
             total_ms = elapsed.as_secs_f64() * 1e3,
+            overhead_us = overhead.as_secs_f64() * 1e6,
             "request ended"
         );
     }

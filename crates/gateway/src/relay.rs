@@ -63,6 +63,7 @@ where
     record.surface = surface.name();
     let request_id = record.request_id;
     let (head, body) = request.into_parts();
+    record.begin_trace(&head.headers);
     let prepared = Box::pin(prepare(&worker, &surface, &head, body, peer, &mut record)).await;
     let (mut response, queued) = match prepared {
         Ok((bytes, demand)) => {
@@ -146,6 +147,7 @@ pub(crate) struct Call {
 fn refuse(refusal: &Refusal, mut record: Record) -> Response {
     record.status = refusal.status();
     record.error_code = Some(refusal.code().into());
+    record.note_refusal(refusal);
     record.end_as(refusal.outcome());
     refusal.to_response(record.dialect, record.request_id.as_str())
 }
@@ -174,7 +176,10 @@ where
         body::discard(&head.headers, body, &state.limits).await;
         return Err(Refusal::headers_too_large(state.limits.max_header_bytes));
     }
-    let bytes = body::receive(&head.headers, body, &state.limits, &state.timeouts).await?;
+    record.leave();
+    let received = body::receive(&head.headers, body, &state.limits, &state.timeouts).await;
+    record.come_back();
+    let bytes = received?;
     let demand = if head.method == Method::POST {
         read::read(surface, &head.headers, &bytes)?
     } else {

@@ -153,6 +153,8 @@ impl Gateway {
         routes.keep_breakers(&before.routes, |account| {
             fixed::is_same_place(&setup.config, &config, account)
         });
+        let telemetry = before.telemetry.as_ref();
+        let telemetry = telemetry.map(|telemetry| telemetry.configured(&accounts));
         let cache = Cache::configured(before.cache.as_ref(), &config, &before.clock)
             .map_err(BuildError::from)?;
         let accounting = before
@@ -178,6 +180,7 @@ impl Gateway {
             limits: config.limits,
             timeouts: config.timeouts,
             metrics: Arc::clone(&before.metrics),
+            telemetry,
             is_leaving: Arc::clone(&before.is_leaving),
             admin: config.admin_token.as_ref().map(AdminToken::new),
             admin_hosts: config.admin_hosts.clone(),

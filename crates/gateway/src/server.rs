@@ -395,6 +395,9 @@ impl Server {
                 let _none = all_gone.recv().await;
             }
         }
+        if let Some(telemetry) = &self.gateway.state().telemetry {
+            telemetry.finish().await;
+        }
         // It only waits for Redis, and nothing else runs any more.
         let left = tokio::task::spawn_blocking(move || self.gateway.state().pacing.leave()).await;
         if let Err(error) = left {

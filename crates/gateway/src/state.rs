@@ -17,6 +17,7 @@ use crate::pacing::Pacing;
 use crate::reload::ConfigStatus;
 use crate::responses::Responses;
 use crate::route::Routes;
+use crate::telemetry::Telemetry;
 
 /// Shared between all runtimes; immutable but for counters. A reload makes another one, which shares
 /// what outlives the configuration.
@@ -31,6 +32,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) metrics: Arc<Metrics>,
+    /// Traces and metrics for a collector; `None` where none is configured.
+    pub(crate) telemetry: Option<Telemetry>,
     pub(crate) models: ModelList,
     pub(crate) pacing: Pacing,
     /// Responses that were made over chat.

@@ -133,6 +133,8 @@ mod tests {
             usage: Some(TokenCounts {
                 input_tokens: 3,
                 output_tokens: 4,
+                cached_tokens: 2,
+                reasoning_tokens: 1,
             }),
             made: 1_700_000_000_000,
         }

@@ -19,6 +19,7 @@ use super::pacing::{self, LaneFile, PacingFile, RedisFile};
 use super::routing::{self, RepairsFile, RouteFile};
 use super::secret::{self, Environment};
 use super::server::{self, TlsFile};
+use super::telemetry::{self, TelemetryFile};
 use super::{
     AccountConfig, AccountKind, Config, ConfigError, DEFAULT_LISTEN, KeyConfig, KeySecret, Limits,
     PacingConfig, PricesConfig, Problem, ReloadMode, Repairs, Timeouts, key_problem,
@@ -57,6 +58,7 @@ pub(super) struct ConfigFile {
     tenants: Vec<SettingsInput>,
     #[serde(default)]
     prices: PricesFile,
+    telemetry: Option<TelemetryFile>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -230,6 +232,7 @@ impl ConfigFile {
             .admin
             .map(|admin| admin.resolve(environment, &mut problems));
         let admin = admin.unwrap_or_default();
+        let telemetry = telemetry::resolve(self.telemetry, environment, &mut problems);
         match listen {
             Some(listen) if problems.is_empty() => Ok(Config {
                 listen,
@@ -251,6 +254,7 @@ impl ConfigFile {
                 keys,
                 data,
                 prices,
+                telemetry,
             }),
             _ => Err(problems),
         }
@@ -621,11 +625,13 @@ pub(super) fn from_environment(
     let admin_token = environment
         .setting("BAILIAN_ADMIN_TOKEN")
         .and_then(|token| resolve_admin_token(&token, environment, &mut problems));
+    let telemetry = telemetry::resolve(None, environment, &mut problems);
     match (api_key, roots) {
         (Some(api_key), Some(roots)) if problems.is_empty() => {
             let mut config = minimal(roots, api_key, virtual_key)?;
             config.redis = redis;
             config.admin_token = admin_token;
+            config.telemetry = telemetry;
             Ok(config)
         }
         _ => Err(problems),
@@ -676,6 +682,7 @@ fn minimal(
         }],
         data: None,
         prices: PricesConfig::default(),
+        telemetry: None,
     })
 }
 

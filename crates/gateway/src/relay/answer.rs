@@ -45,6 +45,8 @@ pub(super) async fn relay(answered: Answered, mut record: Record) -> Response {
     }
     if headers::is_event_stream(&head.headers) {
         record.begin_stream();
+        // From here on frames pass as upstream and the client let them.
+        record.leave();
         let mut headers = headers::to_client(&head.headers, true);
         headers::stamp_losses(&mut headers, &answering.losses);
         if answering.translate {
@@ -89,7 +91,9 @@ async fn relay_error(
     body: UpstreamBody,
     mut record: Record,
 ) -> Response {
+    record.leave();
     let bytes = read_error(body, record.idle_limit()).await;
+    record.come_back();
     record.error_code = parse_error_body(status.as_u16(), &bytes)
         .code()
         .map(Box::from);

@@ -102,7 +102,9 @@ pub(super) async fn serve(
             return answer::relay(answered, record).await;
         }
         let (head, upstream) = answered.answer.into_parts();
+        record.leave();
         let whole = Limited::new(upstream, MAX_ANSWER_BYTES).collect().await;
+        record.come_back();
         let added = whole
             .ok()
             .is_some_and(|whole| joined.add(&whole.to_bytes(), dialect).is_some());
@@ -113,7 +115,7 @@ pub(super) async fn serve(
     }
     record.usage = Some(TokenCounts {
         input_tokens: joined.tokens,
-        output_tokens: 0,
+        ..TokenCounts::default()
     });
     let Some(body) = joined.written(&call) else {
         return refuse(&Refusal::unreadable(), record);

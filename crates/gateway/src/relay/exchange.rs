@@ -255,6 +255,9 @@ impl Exchange {
         }
         let mut wait = wait;
         loop {
+            if wait.is_queued() {
+                self.record.leave();
+            }
             let permit = match patience {
                 Some(patience) if wait.is_queued() => {
                     // Seldom needed, and it would make every request's future larger.
@@ -265,6 +268,7 @@ impl Exchange {
                 }
                 _ => wait.await,
             };
+            self.record.come_back();
             let permit = match permit {
                 Ok(permit) => permit,
                 Err(_) if has_next && self.falls_back_on(ErrorClass::RateLimitRequests) => {
@@ -279,7 +283,12 @@ impl Exchange {
             self.record.queued = permit.waited();
             self.record.hold(permit);
             self.record.note_sent(target);
-            let answer = match self.send(target, &outgoing).await {
+            self.record.leave();
+            let sent = self.send(target, &outgoing).await;
+            self.record.come_back();
+            self.record
+                .note_head(sent.as_ref().map(http::Response::status));
+            let answer = match sent {
                 Ok(answer) => answer,
                 Err(error) => return Ok(self.lost(&error, has_next)),
             };
@@ -294,14 +303,19 @@ impl Exchange {
                     // Whether it was answered well shows at the end of the answer.
                     return Ok(Tried::Answered(answer, outgoing.answering));
                 }
+                self.record.leave();
                 let held = plain::hold(answer, self.record.idle_limit());
-                return Ok(match Box::pin(held).await {
+                let held = Box::pin(held).await;
+                self.record.come_back();
+                return Ok(match held {
                     Ok(answer) => Tried::Answered(answer, outgoing.answering),
                     Err(error) => self.lost(&error, has_next),
                 });
             }
             let look = answer::look_at_error(answer, self.record.idle_limit());
+            self.record.leave();
             let (answer, error) = Box::pin(look).await;
+            self.record.come_back();
             self.note_health(error.class());
             // An error about the request itself is settled with the record, at no cost.
             let throttle = throttle_of(&error);
@@ -334,6 +348,8 @@ impl Exchange {
             }
             tracing::info!(
                 request_id = self.record.request_id.as_str(),
+                key = self.record.key_name(),
+                tenant = self.record.tenant(),
                 model = self.record.model.as_deref(),
                 reason = throttle.as_str(),
                 attempt = requeues,
@@ -414,6 +430,9 @@ impl Exchange {
     fn log_fall_back(&self, target: &Target, error: &ApiError) {
         tracing::info!(
             request_id = self.record.request_id.as_str(),
+            key = self.record.key_name(),
+            tenant = self.record.tenant(),
+            model = self.record.model.as_deref(),
             account = self.account_name(target),
             class = error.class().as_str(),
             status = error.status(),
@@ -439,10 +458,14 @@ impl Exchange {
         let event_stream = outgoing.event_stream;
         *request.headers_mut() =
             headers::to_upstream(&call.headers, account, endpoint, event_stream);
+        self.record.propagate_trace(request.headers_mut());
         let sent = self.worker.upstream.send(&endpoint.origin, request).await;
         sent.inspect_err(|error| {
             tracing::warn!(
                 request_id = self.record.request_id.as_str(),
+                key = self.record.key_name(),
+                tenant = self.record.tenant(),
+                model = self.record.model.as_deref(),
                 error = %Chain(error),
                 "no answer from upstream"
             );

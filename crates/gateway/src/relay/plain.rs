@@ -25,7 +25,9 @@ const MAX_WHOLE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Makes the client's response.
 pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) -> Response {
+    record.leave();
     let received = receive(body, record.idle_limit()).await;
+    record.come_back();
     let body = match received {
         Ok(Received::Whole(bytes)) => {
             record.usage = tap::usage_of(&bytes);
@@ -37,7 +39,10 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
             record.end_as(Outcome::Completed);
             Body::from(bytes)
         }
-        Ok(Received::Long(rest)) => Body::new(LongBody { rest, record }),
+        Ok(Received::Long(rest)) => {
+            record.leave();
+            Body::new(LongBody { rest, record })
+        }
         Err(error) => return broken_off(&error, record),
     };
     let mut response = Response::new(body);
@@ -50,6 +55,9 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
 pub(super) fn broken_off(error: &UpstreamError, record: Record) -> Response {
     tracing::warn!(
         request_id = record.request_id.as_str(),
+        key = record.key_name(),
+        tenant = record.tenant(),
+        model = record.model.as_deref(),
         error = %Chain(error),
         "upstream broke off an answer"
     );

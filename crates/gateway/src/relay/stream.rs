@@ -214,15 +214,19 @@ impl StreamBody {
 
     /// Upstream broke off. Where the answer can go on, it does; else the client is told.
     fn break_off(&mut self, why: Break, cx: &Context<'_>) -> Polled {
-        let request_id = self.record.as_ref().map(|record| record.request_id);
-        let request_id = request_id.as_ref().map_or("", |id| id.as_str());
-        match &why {
-            Break::Lost(error) => {
-                tracing::warn!(request_id, error = %Chain(error), "upstream broke off a stream");
-            }
-            Break::Api(error, _) => {
-                tracing::warn!(request_id, %error, "upstream ended a stream with an error");
-            }
+        let (error, what): (&dyn std::fmt::Display, _) = match &why {
+            Break::Lost(error) => (&Chain(error), "upstream broke off a stream"),
+            Break::Api(error, _) => (error, "upstream ended a stream with an error"),
+        };
+        if let Some(record) = &self.record {
+            tracing::warn!(
+                request_id = record.request_id.as_str(),
+                key = record.key_name(),
+                tenant = record.tenant(),
+                model = record.model.as_deref(),
+                %error,
+                "{what}"
+            );
         }
         let standing = self
             .progress
@@ -357,6 +361,7 @@ impl StreamBody {
             TokenCounts {
                 input_tokens: prior.input_tokens.saturating_add(input),
                 output_tokens: prior.output_tokens.saturating_add(output),
+                ..prior
             }
         })
     }
@@ -393,7 +398,8 @@ impl StreamBody {
         let State::Resuming(resuming) = &mut self.state else {
             return Poll::Ready(None);
         };
-        let (record, result) = ready!(resuming.as_mut().poll(cx));
+        let (mut record, result) = ready!(resuming.as_mut().poll(cx));
+        record.leave();
         let prior = self.writer.prior();
         match result {
             Ok(exchange::Answered {

@@ -47,11 +47,13 @@ pub(super) async fn whole(
     answering: &Answering,
     mut record: Record,
 ) -> Response {
+    record.leave();
     let read = if headers::is_event_stream(&head.headers) {
         join_stream(body, answering, &record).await
     } else {
         read_whole(body, answering, &record).await
     };
+    record.come_back();
     let response = match read {
         Ok(response) => response,
         Err(Failure::Api(error)) => {
@@ -181,6 +183,8 @@ pub(super) fn counts(usage: &Usage) -> TokenCounts {
     TokenCounts {
         input_tokens: usage.input_tokens,
         output_tokens: usage.output_tokens,
+        cached_tokens: usage.cached_tokens.unwrap_or(0),
+        reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
         ("reload", running.reload == new.reload),
         ("redis", running.redis == new.redis),
         ("prices.rates", running.prices.rates == new.prices.rates),
+        ("telemetry", running.telemetry == new.telemetry),
         ("data", is_same_data(running, new)),
     ];
     new.listen = running.listen;
@@ -25,6 +26,7 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
     new.reload = running.reload;
     new.redis.clone_from(&running.redis);
     new.prices.rates = running.prices.rates.clone();
+    new.telemetry.clone_from(&running.telemetry);
     // The tenants in it may change.
     let tenants = new.data.take().map(|data| data.tenants).unwrap_or_default();
     new.data = running

@@ -33,7 +33,8 @@ fn the_last_report_counts_however_the_stream_is_cut() {
             usage,
             Some(TokenCounts {
                 input_tokens: 9,
-                output_tokens: 2
+                output_tokens: 2,
+                ..TokenCounts::default()
             }),
             "pieces of {size}"
         );
@@ -48,7 +49,8 @@ fn openai_words_are_read_and_text_that_looks_like_usage_is_not() {
             usage,
             Some(TokenCounts {
                 input_tokens: 7,
-                output_tokens: 0
+                output_tokens: 0,
+                ..TokenCounts::default()
             }),
             "pieces of {size}"
         );
@@ -77,7 +79,8 @@ fn a_plain_answer_is_read_whatever_the_order_of_its_members() {
             usage,
             Some(TokenCounts {
                 input_tokens: 5,
-                output_tokens: 6
+                output_tokens: 6,
+                ..TokenCounts::default()
             }),
             "{answer}"
         );

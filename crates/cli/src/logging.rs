@@ -1,5 +1,6 @@
 //! Log lines on standard error.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
@@ -63,11 +64,11 @@ impl<W: Write> Write for OneLine<W> {
                 escaped.push(c);
             } else {
                 // As JSON has it, since a line may be JSON.
-                escaped.push_str(&match c {
-                    '\n' => "\\n".to_owned(),
-                    '\r' => "\\r".to_owned(),
-                    c => format!("\\u{:04x}", u32::from(c)),
-                });
+                match c {
+                    '\n' => escaped.push_str("\\n"),
+                    '\r' => escaped.push_str("\\r"),
+                    c => write!(escaped, "\\u{:04x}", u32::from(c)).map_err(io::Error::other)?,
+                }
             }
         }
         escaped.push_str(&text[line.len()..]);

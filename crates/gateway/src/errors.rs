@@ -319,7 +319,7 @@ impl Refusal {
     }
 
     /// A key that may not use this model or endpoint.
-    pub(crate) fn not_allowed(why: &NotAllowed, what: &str) -> Self {
+    pub(crate) fn not_allowed(why: NotAllowed, what: &str) -> Self {
         let what: String = what.chars().filter(|c| !c.is_control()).take(100).collect();
         let message = format!("This API key cannot use `{what}`: {why}. Ask your operator for it.");
         Self::new(StatusCode::FORBIDDEN, "Model.AccessDenied", message)
@@ -327,10 +327,11 @@ impl Refusal {
 
     /// A limit or a budget of the caller's own stands in the way.
     pub(crate) fn limited(refused: &bailian_tenants::budget::Refusal) -> Self {
-        let code = match refused.kind.is_budget() {
+        let code = if refused.kind.is_budget() {
             // OpenAI's clients do not try again what they are told so.
-            true => "BudgetExceeded",
-            false => "Throttling.RateQuota",
+            "BudgetExceeded"
+        } else {
+            "Throttling.RateQuota"
         };
         let message = format!("Nothing was sent: {refused}.");
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, code, message);

@@ -210,7 +210,7 @@ impl Record {
         } else {
             caller.may_use(model, self.surface)
         };
-        allowed.map_err(|why| Refusal::not_allowed(&why, model))
+        allowed.map_err(|why| Refusal::not_allowed(why, model))
     }
 
     /// Checks what the caller may spend, and begins the ledger's entry. `target` is the first that

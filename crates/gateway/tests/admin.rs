@@ -42,7 +42,7 @@ fn configuration(upstream: &str, folder: &std::path::Path, more: &str) -> Config
         base_url = "{upstream}"
         quota_api = false
         [data]
-        folder = {folder:?}
+        folder = "{}"
         [[keys]]
         name = "fixed"
         tenant = "文件"
@@ -50,7 +50,8 @@ fn configuration(upstream: &str, folder: &std::path::Path, more: &str) -> Config
         [admin]
         token = "{TOKEN}"
         {more}
-        "#
+        "#,
+        folder.display()
     );
     Config::parse(&text, "test", &|_: &str| None).unwrap()
 }
@@ -234,10 +235,10 @@ async fn a_key_lives_from_its_making_to_its_end() {
     assert_eq!(place.call(&third_text).await, StatusCode::OK);
 
     // Other settings are in force with the answer.
-    let patch = json!({ "models": ["qwen-max"], "limits": { "tpm": 1000 },
+    let change = json!({ "models": ["qwen-max"], "limits": { "tpm": 1000 },
         "revision": third["revision"] });
     let (status, _, patched) = place
-        .ask(Method::PATCH, &format!("/keys/{id}"), patch)
+        .ask(Method::PATCH, &format!("/keys/{id}"), change)
         .await;
     assert_eq!(status, StatusCode::OK, "{patched}");
     assert_eq!(patched["limits"], json!({ "rpm": 100, "tpm": 1000 }));

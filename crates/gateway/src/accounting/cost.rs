@@ -30,7 +30,7 @@ impl Place<'_> {
         Some(Request::new(self.model, self.region?, at, usage).options(options))
     }
 
-    fn of(&self, result: Result<bailian_prices::Cost, PriceError>) -> Price {
+    fn of(result: Result<bailian_prices::Cost, PriceError>) -> Price {
         match result {
             Ok(cost) => Price::Paid {
                 total: cost.total,
@@ -51,7 +51,7 @@ impl Place<'_> {
     /// The most that a request can cost.
     pub(super) fn estimate(&self, book: &PriceBook, input: u64, output: u64) -> Price {
         match self.request(Priced::tokens(input, output)) {
-            Some(request) => self.of(book.estimate(&request)),
+            Some(request) => Self::of(book.estimate(&request)),
             None => Self::free(),
         }
     }
@@ -59,7 +59,7 @@ impl Place<'_> {
     /// What a request cost.
     pub(super) fn cost(&self, book: &PriceBook, usage: &Usage) -> Price {
         match self.request(priced(usage)) {
-            Some(request) => self.of(book.cost(&request)),
+            Some(request) => Self::of(book.cost(&request)),
             None => Self::free(),
         }
     }

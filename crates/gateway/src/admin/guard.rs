@@ -97,7 +97,7 @@ fn refused(message: &str) -> Response {
 /// The one host that a request names.
 fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     let mut named = headers.get_all(HOST).iter();
-    let header = named.next().map(|host| host.as_bytes());
+    let header = named.next().map(HeaderValue::as_bytes);
     if named.next().is_some() {
         return None;
     }

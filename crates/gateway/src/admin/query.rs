@@ -174,7 +174,10 @@ pub(super) fn unix_ms(text: &str) -> Option<u64> {
 pub(super) fn cursor(text: &str) -> Option<Cursor> {
     let (started, id) = text.split_once('.')?;
     Some(Cursor {
-        started_unix_ms: started.parse().ok().filter(|at| *at <= i64::MAX as u64)?,
+        started_unix_ms: started
+            .parse()
+            .ok()
+            .filter(|at| i64::try_from(*at).is_ok())?,
         id: Uuid::parse_str(id).ok()?,
     })
 }

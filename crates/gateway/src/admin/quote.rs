@@ -151,7 +151,10 @@ pub(super) async fn quote(
         at => at.flatten().unwrap_or(now),
     };
     let accounting = state.accounting.as_ref();
-    let book = accounting.map_or_else(|| PriceBook::embedded(), |it| &it.prices);
+    let book = match accounting {
+        Some(accounting) => &accounting.prices,
+        None => PriceBook::embedded(),
+    };
     let promotions = quote
         .promotions
         .unwrap_or_else(|| accounting.is_some_and(|it| it.promotions));

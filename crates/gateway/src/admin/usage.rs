@@ -167,12 +167,12 @@ impl Names {
 impl UsageOf {
     fn new(row: UsageRow, by: &[(&'static str, GroupBy)], names: &Names) -> Self {
         let mut group = BTreeMap::new();
-        let mut named = BTreeMap::new();
+        let mut known_as = BTreeMap::new();
         for ((word, kind), value) in by.iter().zip(row.group) {
             if matches!(kind, GroupBy::Tenant | GroupBy::Project | GroupBy::Key)
                 && let Some(name) = value.as_ref().and_then(|id| names.0.get(id))
             {
-                named.insert(*word, name.clone());
+                known_as.insert(*word, name.clone());
             }
             group.insert(*word, value);
         }
@@ -184,7 +184,7 @@ impl UsageOf {
         };
         Self {
             group,
-            names: named,
+            names: known_as,
             requests: row.requests,
             unsettled: row.unsettled,
             estimated: row.estimated,
@@ -221,7 +221,7 @@ impl PartialSchema for RecordOf {
                 _ => Type::String,
             };
             let kinds = [kind].into_iter().chain(is_optional.then_some(Type::Null));
-            let kinds = utoipa::openapi::schema::SchemaType::from_iter(kinds);
+            let kinds: utoipa::openapi::schema::SchemaType = kinds.collect();
             object = object.property(name, ObjectBuilder::new().schema_type(kinds));
         }
         object.description(Some("See docs/ledger.md.")).into()
@@ -346,7 +346,7 @@ pub(super) async fn of_key(act: Act, Path(text): Path<String>) -> Result<Json<Ke
     let usage = act.accounting.budgets.usage(&caller, act.now());
     let levels = caller.chain().iter().zip(usage).map(|(node, usage)| {
         let limits = node.settings().limits;
-        LevelUsage::new(node.id(), node.name(), &limits, usage)
+        LevelUsage::new(node.id(), node.name(), &limits, &usage)
     });
     Ok(Json(KeyUsage {
         key: id.to_string(),
@@ -359,7 +359,7 @@ impl LevelUsage {
         id: NodeId,
         name: &str,
         limits: &bailian_tenants::settings::Limits,
-        usage: NodeUsage,
+        usage: &NodeUsage,
     ) -> Self {
         let standing = |used, limit| Standing { used, limit };
         Self {

@@ -95,10 +95,6 @@ impl Exchange {
     }
 
     /// Goes on with whom the request is from, or refuses.
-    #[expect(
-        clippy::result_large_err,
-        reason = "what is refused is the answer itself, made once for each request"
-    )]
     pub(super) fn known(self) -> Result<(Self, Caller), Response> {
         match self.identify() {
             Ok(caller) => Ok((self, caller)),

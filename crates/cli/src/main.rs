@@ -8,12 +8,14 @@
     reason = "a command-line tool talks to the person who runs it"
 )]
 
+mod admin;
 mod chat;
 mod completions;
 mod demo;
 mod doctor;
 mod failure;
 mod import;
+mod keys;
 mod listen;
 mod logging;
 mod models;
@@ -24,6 +26,8 @@ mod service_manager;
 mod settings;
 mod shutdown;
 mod sim;
+mod tenants;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -66,6 +70,12 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Makes the gateway's configuration from that of another gateway.
     Import(import::Arguments),
+    /// Shows what was used and what it cost, by a gateway's ledger.
+    Usage(usage::Arguments),
+    /// Makes, lists, rotates and revokes a gateway's virtual keys.
+    Keys(keys::Arguments),
+    /// Lists and makes a gateway's tenants.
+    Tenants(tenants::Arguments),
     /// Prints a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -101,6 +111,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Models(arguments) => models::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Tenants(arguments) => tenants::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

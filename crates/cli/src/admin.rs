@@ -180,7 +180,9 @@ impl Admin {
     fn refusal(&self, status: StatusCode, answer: &Value) -> Failure {
         let at = self.origin();
         let error = &answer["error"];
-        let code = error["code"].as_str().unwrap_or_default();
+        // The gateway's other errors are those of the protocols that it serves, and have a type.
+        let code = error["code"].as_str().filter(|_| error["type"].is_null());
+        let code = code.unwrap_or_default();
         let mut told = match (status, code) {
             (StatusCode::UNAUTHORIZED, _) => format!(
                 "the gateway at {at} does not take this token; BAILIAN_ADMIN_TOKEN or --token has \

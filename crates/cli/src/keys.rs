@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let path = format!("/keys/{}/rotate", text(&key, "id"));
             let rotated = admin.post(&path, &body)?;
             told(&rotated, "has a new secret")?;
-            eprintln!("the old ones open for another {}", clean(overlap));
+            eprintln!("how long the old ones open, too: {}", clean(overlap));
             Ok(())
         }
         Action::Revoke { key, cut_streams } => {

@@ -12,3 +12,4 @@ mod killed;
 mod offline;
 mod process;
 mod serve;
+mod usage;

@@ -1,5 +1,6 @@
 //! The gateway's admin API, for the commands that speak to it.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -205,7 +206,8 @@ impl Admin {
         if problems.len() > 1 {
             for problem in problems {
                 let member = |name| clean(problem[name].as_str().unwrap_or_default());
-                told.push_str(&format!("\n  - {} {}", member("path"), member("message")));
+                // Writing to a `String` cannot fail.
+                let _ = write!(told, "\n  - {} {}", member("path"), member("message"));
             }
         }
         Failure::run(anyhow!(told))

@@ -124,7 +124,7 @@ fn list(admin: &Admin, tenant: Option<&str>, as_json: bool) -> Result<(), Failur
             names.insert(text(&node, "id"), text(&node, "name"));
         }
     }
-    let named = |id: String| names.get(&id).cloned().unwrap_or(id);
+    let shown = |id: String| names.get(&id).cloned().unwrap_or(id);
     let rows: Vec<Vec<String>> = keys
         .iter()
         .map(|key| {
@@ -140,8 +140,8 @@ fn list(admin: &Admin, tenant: Option<&str>, as_json: bool) -> Result<(), Failur
             vec![
                 text(key, "id"),
                 text(key, "name"),
-                named(text(key, "tenant")),
-                named(text(key, "project")),
+                shown(text(key, "tenant")),
+                shown(text(key, "project")),
                 format!("{}{fixed}", text(key, "status")),
                 text(key, "created_at").chars().take(10).collect(),
                 public.join(" "),

@@ -74,12 +74,13 @@ fn list(admin: &Admin, as_json: bool) -> Result<(), Failure> {
 fn create(admin: &Admin, name: &str, project: &str) -> Result<(), Failure> {
     let tenant = admin.post("/tenants", &json!({ "name": name }))?;
     let id = text(&tenant, "id");
+    let (shown, shown_project) = (clean(name), clean(project));
+    eprintln!("tenant {shown} ({id}) is made");
     admin::print(&format!("{id}\n"))?;
     admin.post("/projects", &json!({ "name": project, "tenant": id }))?;
-    let (name, project) = (clean(name), clean(project));
     eprintln!(
-        "tenant {name} is made, with the project {project}; next: `bailian keys create NAME \
-         --tenant {id} --project {project}`"
+        "its project is {shown_project}; next: `bailian keys create NAME --tenant {id} --project \
+         {shown_project}`"
     );
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub(crate) mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::str::FromStr as _;
 
 use anyhow::anyhow;
@@ -41,7 +42,7 @@ pub(crate) struct Arguments {
     /// Counts what began before this moment.
     #[arg(long)]
     to: Option<String>,
-    /// What is told apart, with commas between: tenant, project, key, model, upstream_model, account,
+    /// What is told apart, with commas between, or '' for one sum: tenant, project, key, model, upstream_model, account,
     /// region, surface, dialect, outcome, price_version, day, hour (both in UTC).
     #[arg(long, value_delimiter = ',', default_value = "tenant,model")]
     by: Vec<String>,
@@ -76,7 +77,8 @@ enum Format {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let by: Vec<&str> = arguments.by.iter().map(|word| word.trim()).collect();
+    let by = arguments.by.iter().map(|word| word.trim());
+    let by: Vec<&str> = by.filter(|word| !word.is_empty()).collect();
     let group_by = by.join(",");
     let mut query = vec![("group_by", group_by.as_str())];
     let filters = [
@@ -182,7 +184,8 @@ fn for_people(by: &[&str], rows: &[Value]) -> String {
     ];
     for (name, note) in notes {
         if all(name) > 0 {
-            text.push_str(&format!("{} {note}\n", all(name)));
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(text, "{} {note}", all(name));
         }
     }
     text

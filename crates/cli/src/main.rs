@@ -8,6 +8,7 @@
     reason = "a command-line tool talks to the person who runs it"
 )]
 
+mod admin;
 mod chat;
 mod completions;
 mod config;
@@ -16,6 +17,7 @@ mod demo;
 mod doctor;
 mod failure;
 mod import;
+mod keys;
 mod listen;
 mod logging;
 mod models;
@@ -26,6 +28,8 @@ mod service_manager;
 mod settings;
 mod shutdown;
 mod sim;
+mod tenants;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -70,6 +74,12 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Makes the gateway's configuration from that of another gateway.
     Import(import::Arguments),
+    /// Shows what was used and what it cost, by a gateway's ledger.
+    Usage(usage::Arguments),
+    /// Makes, lists, rotates and revokes a gateway's virtual keys.
+    Keys(keys::Arguments),
+    /// Lists and makes a gateway's tenants.
+    Tenants(tenants::Arguments),
     /// Prints a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -106,6 +116,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Config(arguments) => config::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Tenants(arguments) => tenants::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

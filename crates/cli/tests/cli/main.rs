@@ -13,3 +13,4 @@ mod killed;
 mod offline;
 mod process;
 mod serve;
+mod usage;

@@ -34,6 +34,9 @@ use crate::config::{Config, DataConfig};
 /// it. What takes longer is counted when it is there.
 const CATCH_UP: Duration = Duration::from_millis(500);
 
+/// How long the end of a process waits for the ledger's store.
+const FINISH: Duration = Duration::from_secs(5);
+
 /// Why keys, budgets or the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -178,6 +181,14 @@ impl Accounting {
             first_key: Arc::clone(&self.first_key),
             keeper: Arc::clone(&self.keeper),
         }))
+    }
+
+    /// Brings what has ended into the store. What it does not take is in the spool, for the next
+    /// process.
+    pub(crate) fn finish(&self) {
+        if !self.ledger.flush(FINISH) {
+            tracing::warn!("the ledger's store is behind; the spool keeps the rest");
+        }
     }
 
     /// The moment, on both clocks.

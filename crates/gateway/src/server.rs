@@ -398,10 +398,16 @@ impl Server {
         if let Some(telemetry) = &self.gateway.state().telemetry {
             telemetry.finish().await;
         }
-        // It only waits for Redis, and nothing else runs any more.
-        let left = tokio::task::spawn_blocking(move || self.gateway.state().pacing.leave()).await;
-        if let Err(error) = left {
-            tracing::error!(%error, "the limits that this replica held could not be returned");
+        // It waits for stores only, and nothing else runs any more.
+        let left = tokio::task::spawn_blocking(move || {
+            let state = self.gateway.state();
+            state.pacing.leave();
+            if let Some(accounting) = &state.accounting {
+                accounting.finish();
+            }
+        });
+        if let Err(error) = left.await {
+            tracing::error!(%error, "limits could not be returned, or the ledger not be brought in");
         }
         Ok(())
     }

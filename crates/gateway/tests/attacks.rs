@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -198,7 +199,7 @@ async fn canary_secrets_appear_nowhere() {
                 body["max_tokens"] = 20.into();
                 let (_, headers, text) =
                     read(send(place.gateway.address, post(path, body.to_string())).await).await;
-                seen.push_str(&format!("{headers:?}{text}"));
+                write!(seen, "{headers:?}{text}").unwrap();
             }
         }
     }

@@ -115,10 +115,13 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let alive = self.alive.clone();
         std::thread::Builder::new().name(name).spawn(move || {
             runtime.block_on(self.serve(listeners));
             // DNS look-ups run on helper threads; nobody waits for them any more.
             runtime.shutdown_background();
+            // What was cut has its end in the ledger now.
+            drop(alive);
         })?;
         Ok(())
     }
@@ -130,7 +133,7 @@ impl Worker {
             tls,
             budget,
             stops,
-            alive,
+            ..
         } = self;
         let connections = Arc::new(Connections::new(
             &gateway,
@@ -169,7 +172,6 @@ impl Worker {
                 tracing::warn!(open = tasks.len(), "cutting what did not end in time");
             }
         }
-        drop(alive);
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::budget::ConnectionBudget;
+use self::listener::Sharing;
 use self::tls::Certificates;
 pub use self::tls::TlsError;
 use crate::config::{Config, Limits, ReloadMode};
@@ -182,7 +183,11 @@ impl Server {
         }
         let (address, threads) = (config.listen, config.threads);
         let client_write = config.timeouts.client_write;
-        Self::build(config, || {
+        let sharing = match config.hand_over {
+            Some(_) => Sharing::WithSuccessor,
+            None => Sharing::Alone,
+        };
+        Self::build(config, sharing, || {
             listener::bind_all(address, threads, client_write)
                 .map_err(|source| ServerError::Bind { address, source })
         })
@@ -207,7 +212,7 @@ impl Server {
             return Self::bind(config);
         };
         let ours = config.listen;
-        let mut server = Self::build(config, || Ok(listeners))?;
+        let mut server = Self::build(config, Sharing::WithPredecessor, || Ok(listeners))?;
         let theirs = server.address;
         if theirs.ip() != ours.ip() || ![0, theirs.port()].contains(&ours.port()) {
             return Err(ServerError::ListensElsewhere { theirs, ours });
@@ -218,6 +223,7 @@ impl Server {
 
     fn build(
         config: Config,
+        admin_sharing: Sharing,
         listeners: impl FnOnce() -> Result<Vec<TcpListener>, ServerError>,
     ) -> Result<Self, ServerError> {
         let (address, threads) = (config.listen, config.threads);
@@ -234,13 +240,9 @@ impl Server {
         let gateway = Gateway::builder(config).build()?;
         let listeners = listeners()?;
         let admin = admin_listen.map(|address| {
-            let bound = listener::bind_all(address, 1, client_write).and_then(|mut listeners| {
-                let listener = listeners
-                    .pop()
-                    .ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-                let address = listener.local_addr()?;
-                Ok((listener, address))
-            });
+            let bound = listener::bind_one(address, admin_sharing, client_write);
+            let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+            let bound = bound.map(|(address, listener)| (listener, address));
             bound.map_err(|source| ServerError::Bind { address, source })
         });
         let address = match listeners.first().map(TcpListener::local_addr) {

@@ -187,6 +187,28 @@ async fn after_a_hand_over_the_old_process_ends_in_bounded_time() {
 }
 
 #[tokio::test]
+async fn the_admin_listener_is_there_before_and_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gateway.sock");
+    let simulator = simulator().await;
+    let mut config = config(&simulator, &socket, None, 1);
+    config.admin_listen = Some("127.0.0.1:0".parse().unwrap());
+    config.admin_token = Some("an-operators-token".into());
+    let first = Server::bind(config.clone()).unwrap();
+    let admin = first.admin_addr().unwrap();
+    config.admin_listen = Some(admin);
+    config.listen = first.local_addr();
+    let status = "/admin/v1/status";
+    let first = support::run(first);
+    // The name of its host is not one of the listener's.
+    assert_eq!(read(send(admin, get(status)).await).await.0, 403);
+    until_offered(&socket).await;
+    let _second = support::run(take_over(config).await.unwrap());
+    first.task.await.unwrap();
+    assert_eq!(read(send(admin, get(status)).await).await.0, 403);
+}
+
+#[tokio::test]
 async fn a_successor_that_fails_on_the_way_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("gateway.sock");

@@ -32,16 +32,43 @@ pub(super) fn bind_all(
     threads: usize,
     client_write: Duration,
 ) -> io::Result<Vec<std::net::TcpListener>> {
-    let bind = |address, shared| bind(address, shared, client_write);
     if threads <= 1 {
-        return Ok(vec![bind(address, false)?]);
+        return Ok(vec![bind(address, false, client_write)?]);
     }
-    // Sharing an address means sharing it with any program of this user that wants to, another
-    // gateway for instance. So the address is first bound alone, to see that nobody is there.
-    let alone = bind(address, false)?;
-    let address = alone.local_addr()?;
-    drop(alone);
-    (0..threads).map(|_| bind(address, true)).collect()
+    let address = unused(address, client_write)?;
+    let shared = (0..threads).map(|_| bind(address, true, client_write));
+    shared.collect()
+}
+
+/// Who else may be bound to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// Nobody.
+    Alone,
+    /// A successor, later.
+    WithSuccessor,
+    /// The predecessor, which is bound already.
+    WithPredecessor,
+}
+
+/// Binds `address` once, for a listener that is not handed over: for a moment both processes have
+/// one.
+pub(super) fn bind_one(
+    address: SocketAddr,
+    sharing: Sharing,
+    client_write: Duration,
+) -> io::Result<std::net::TcpListener> {
+    match sharing {
+        Sharing::Alone => bind(address, false, client_write),
+        Sharing::WithSuccessor => bind(unused(address, client_write)?, true, client_write),
+        Sharing::WithPredecessor => bind(address, true, client_write),
+    }
+}
+
+/// Sharing an address means sharing it with any program of this user that wants to, another gateway
+/// for instance. So the address is first bound alone, to see that nobody is there.
+fn unused(address: SocketAddr, client_write: Duration) -> io::Result<SocketAddr> {
+    bind(address, false, client_write)?.local_addr()
 }
 
 fn bind(

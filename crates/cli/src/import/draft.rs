@@ -194,9 +194,13 @@ pub(super) fn check(account: &Account) -> Result<(), String> {
 
 /// Whether the gateway takes this configuration once its variables are set.
 pub(super) fn parses(text: &str) -> Result<(), String> {
-    // A value that serves as key and as address.
-    let any = |_: &str| Some("redis://127.0.0.1:6379".to_owned());
-    match Config::parse(text, "the configuration", &any) {
+    // A value that serves as key and as address, for what the text asks for: other variables have a
+    // meaning of their own.
+    let named = |name: &str| {
+        let is_named = text.contains(&format!("env:{name}\""));
+        is_named.then(|| "redis://127.0.0.1:6379".to_owned())
+    };
+    match Config::parse(text, "the configuration", &named) {
         Ok(_) => Ok(()),
         Err(ConfigError::Invalid(problems)) => {
             let problems: Vec<String> = problems.into_iter().map(|each| each.problem).collect();

@@ -119,14 +119,15 @@ fn instructions(
         place.folder,
         address,
     )?;
+    let approach = target.approach(place);
     // One at a time: what is done together would depend on time.
     let requests = format!("requests --connections 1 --count {}", amount.requests);
-    let _: RequestsOutcome = bench.load_at(address, &requests)?;
+    let _: RequestsOutcome = bench.load_at(address, &approach, &requests)?;
     let streams = format!(
         "streams --connections 1 --repeat {STREAMS} --frames {} --gap-ms 2",
         amount.frames
     );
-    let _: StreamsOutcome = bench.load_at(address, &streams)?;
+    let _: StreamsOutcome = bench.load_at(address, &approach, &streams)?;
     server.stop()?;
     let text = fs::read_to_string(profile)
         .with_context(|| format!("valgrind left no profile:\n{}", server.last_output()))?;

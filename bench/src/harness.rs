@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::load::{RequestsOutcome, StreamsOutcome};
 use crate::process::{Program, Server, find_program, free_address};
 use crate::procfs::CpuTime;
+use crate::scenario::Approach;
 use crate::target::{Place, Target, own_program};
 
 /// Which core does what.
@@ -106,7 +107,8 @@ impl<'a> Bench<'a> {
         running: &Running<'_>,
         arguments: &str,
     ) -> anyhow::Result<T> {
-        self.load_at(running.address, arguments)
+        let approach = running.target.approach(self.place());
+        self.load_at(running.address, &approach, arguments)
             .with_context(|| running.last_words())
     }
 
@@ -114,9 +116,10 @@ impl<'a> Bench<'a> {
     pub(crate) fn load_at<T: DeserializeOwned>(
         &self,
         address: SocketAddr,
+        approach: &Approach,
         arguments: &str,
     ) -> anyhow::Result<T> {
-        let output = load_program(address, arguments)?
+        let output = load_program(address, approach, arguments)?
             .pinned(self.cores.load_core, self.folder)
             .stderr(Stdio::inherit())
             .output()?;
@@ -129,7 +132,8 @@ impl<'a> Bench<'a> {
         running: &Running<'_>,
         arguments: &str,
     ) -> anyhow::Result<Child> {
-        Ok(load_program(running.address, arguments)?
+        let approach = running.target.approach(self.place());
+        Ok(load_program(running.address, &approach, arguments)?
             .pinned(self.cores.load_core, self.folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -160,11 +164,18 @@ impl Running<'_> {
     }
 }
 
-fn load_program(address: SocketAddr, arguments: &str) -> anyhow::Result<Program> {
+fn load_program(
+    address: SocketAddr,
+    approach: &Approach,
+    arguments: &str,
+) -> anyhow::Result<Program> {
     let address = address.to_string();
     let mut words = vec!["load"];
     words.extend(arguments.split(' '));
-    words.extend(["--to", &address]);
+    words.extend(["--to", &address, "--path", &approach.path]);
+    for line in &approach.headers {
+        words.extend(["--header", line]);
+    }
     own_program(&words)
 }
 

@@ -4,20 +4,24 @@
 //! for the proxy and every target is met by the same fresh client.
 
 mod connection;
+mod crowd;
 mod hold;
 mod requests;
 mod streams;
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use tokio::task::LocalSet;
 
+pub(crate) use self::crowd::CrowdOutcome;
 pub(crate) use self::hold::HoldOutcome;
 pub(crate) use self::requests::RequestsOutcome;
 pub(crate) use self::streams::StreamsOutcome;
+use crate::scenario::{self, Approach, StreamPlan};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -31,16 +35,27 @@ enum Run {
     Requests(requests::Options),
     /// Streams, read to their end.
     Streams(streams::Options),
+    /// Very many slow streams at once.
+    Crowd(crowd::Options),
     /// Streams that stay open until standard input is closed.
     Hold(hold::Options),
 }
 
 /// Where the load goes.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Destination {
     /// Address of the target.
     #[arg(long)]
     to: SocketAddr,
+    #[command(flatten)]
+    approach: Approach,
+}
+
+impl Destination {
+    /// The request that every connection sends.
+    fn request(&self, plan: Option<StreamPlan>) -> Rc<[u8]> {
+        scenario::request_bytes(&self.to.to_string(), &self.approach, plan).into()
+    }
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -49,6 +64,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     match &options.run {
         Run::Requests(options) => print(&local.block_on(&runtime, requests::run(options))?),
         Run::Streams(options) => print(&local.block_on(&runtime, streams::run(options))?),
+        Run::Crowd(options) => print(&local.block_on(&runtime, crowd::run(options))?),
         Run::Hold(options) => local.block_on(&runtime, hold::run(options)),
     }
 }

@@ -19,7 +19,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 const SHOWN_OUTPUT_BYTES: usize = 2000;
 
 /// Takes the core and the program's arguments.
-const PINNED: &str = r#"ulimit -Sn "$(ulimit -Hn)"
+const PINNED: &str = r#"ulimit -Hn 65536 2>/dev/null
+ulimit -Sn "$(ulimit -Hn)"
 core="$1"
 shift
 exec setpriv --pdeathsig TERM taskset -c "$core" "$@""#;
@@ -121,7 +122,7 @@ impl Server {
                     self.last_output()
                 );
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }

@@ -27,6 +27,9 @@ pub(crate) struct Figures {
     pub(crate) kib_per_stream: Option<f64>,
     pub(crate) proportional_kib_per_stream: Option<f64>,
     pub(crate) idle_kib: Option<f64>,
+    pub(crate) fresh_kib: Option<f64>,
+    pub(crate) cold_start_ms: Option<f64>,
+    pub(crate) crowd_whole: Option<f64>,
 }
 
 /// How a figure is set against others.
@@ -47,7 +50,7 @@ struct Row {
     comparison: Comparison,
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 18] = [
     Row {
         title: "CPU µs per request (32 connections)",
         value: |figures| figures.cpu_us_per_request,
@@ -71,6 +74,21 @@ const ROWS: [Row; 15] = [
     Row {
         title: "KiB RSS idle after warm-up",
         value: |figures| figures.idle_kib,
+        comparison: Comparison::None,
+    },
+    Row {
+        title: "KiB RSS after the first answer",
+        value: |figures| figures.fresh_kib,
+        comparison: Comparison::None,
+    },
+    Row {
+        title: "ms from start to first answer",
+        value: |figures| figures.cold_start_ms,
+        comparison: Comparison::None,
+    },
+    Row {
+        title: "slow streams at once that came whole",
+        value: |figures| figures.crowd_whole,
         comparison: Comparison::None,
     },
     Row {

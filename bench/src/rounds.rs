@@ -1,7 +1,9 @@
 //! One run: every measurement on every target in turn, several rounds of it.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -9,9 +11,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::harness::{Bench, Cores, Running};
-use crate::load::{HoldOutcome, RequestsOutcome, StreamsOutcome};
+use crate::load::{CrowdOutcome, HoldOutcome, RequestsOutcome, StreamsOutcome};
 use crate::procfs::{Memory, machine_busy};
 use crate::report::{self, Figures};
+use crate::scenario::{self, Approach};
 use crate::target::{Selection, Target};
 
 /// How long a proxy is left alone before its memory is read, so that buffers can be given back.
@@ -60,6 +63,9 @@ struct Amounts {
     /// Streams held open for the memory per stream; 0 leaves this out.
     #[arg(long, default_value_t = 1000)]
     held_streams: usize,
+    /// Slow streams that are open at the same time, in the first round; 0 leaves this out.
+    #[arg(long, default_value_t = 10_000)]
+    crowd: usize,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -127,6 +133,16 @@ fn measure_all(
         }
     }
     running.clear();
+    for &index in &order {
+        cold_start(bench, &targets[index], &mut figures[index])
+            .with_context(|| format!("starting {}", targets[index].name))?;
+    }
+    if round == 0 && amounts.crowd > 0 {
+        for &index in &order {
+            crowd(bench, &targets[index], amounts, &mut figures[index])
+                .with_context(|| format!("many streams at {}", targets[index].name))?;
+        }
+    }
     if amounts.held_streams > 0 {
         for &index in &order {
             memory(bench, &targets[index], amounts, &mut figures[index])
@@ -207,6 +223,58 @@ fn first_frame(
         "streams --connections 1 --repeat 400 --frames 3 --gap-ms 1",
     )?;
     figures.first_frame_us = outcome.first_frame_us;
+    Ok(())
+}
+
+/// From the start of a process to its first answer, and what it then takes.
+fn cold_start(bench: &Bench<'_>, target: &Target, figures: &mut Figures) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let place = bench.place();
+    let Some(server) = target.start(place)? else {
+        return Ok(());
+    };
+    ask_once(server.address, &target.approach(place))?;
+    figures.cold_start_ms = Some(start.elapsed().as_secs_f64() * 1e3);
+    std::thread::sleep(SETTLE);
+    figures.fresh_kib = Some(Memory::of_tree(server.id())?.resident as f64);
+    Ok(())
+}
+
+/// One request from this process: another one would have to be started first.
+fn ask_once(address: SocketAddr, approach: &Approach) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(&scenario::request_bytes(
+        &address.to_string(),
+        approach,
+        None,
+    ))?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    ensure!(
+        head.ends_with(b" 200"),
+        "the first answer began with {:?}",
+        String::from_utf8_lossy(&head)
+    );
+    Ok(())
+}
+
+/// Slow streams, very many of them at once.
+fn crowd(
+    bench: &Bench<'_>,
+    target: &Target,
+    amounts: Amounts,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let running = bench.start_target(target)?;
+    let arguments = format!("crowd --streams {}", amounts.crowd);
+    let outcome: CrowdOutcome = bench.load(&running, &arguments)?;
+    if let Some(loss) = &outcome.first_loss {
+        eprintln!(
+            "{}: {} of {} streams came whole; the first that did not: {loss}",
+            target.name, outcome.whole, amounts.crowd
+        );
+    }
+    figures.crowd_whole = Some(outcome.whole as f64);
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! The message is the one place that every proxy hands on unchanged; header fields and unknown
 //! body fields may be dropped on the way.
 
+use clap::Args;
+
 /// How the stub upstream streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StreamPlan {
@@ -14,7 +16,7 @@ pub(crate) struct StreamPlan {
     pub(crate) hold: bool,
 }
 
-/// Where every request goes.
+/// Where a request goes unless a target wants another path.
 pub(crate) const PATH: &str = "/compatible-mode/v1/chat/completions";
 
 /// The virtual key of every request.
@@ -55,8 +57,32 @@ fn number_after(body: &[u8], name: &[u8]) -> Option<u64> {
     Some(digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }
 
+/// How a target is spoken to.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Approach {
+    /// The path of the chat endpoint.
+    #[arg(long, default_value = PATH)]
+    pub(crate) path: String,
+    /// A header line that the target needs, as `name: value`; may be given more than once.
+    #[arg(long = "header")]
+    pub(crate) headers: Vec<String>,
+}
+
+impl Default for Approach {
+    fn default() -> Self {
+        Self {
+            path: PATH.to_owned(),
+            headers: Vec::new(),
+        }
+    }
+}
+
 /// A whole request, head and body, as it goes over the wire.
-pub(crate) fn request_bytes(host: &str, plan: Option<StreamPlan>) -> Vec<u8> {
+pub(crate) fn request_bytes(host: &str, approach: &Approach, plan: Option<StreamPlan>) -> Vec<u8> {
+    let Approach { path, headers } = approach;
+    let headers = headers
+        .iter()
+        .fold(String::new(), |lines, line| lines + line + "\r\n");
     let (options, note) = match plan {
         Some(plan) => (
             r#""stream":true,"stream_options":{"include_usage":true},"#,
@@ -72,7 +98,7 @@ pub(crate) fn request_bytes(host: &str, plan: Option<StreamPlan>) -> Vec<u8> {
     let body = [start.as_str(), &text, end].concat();
     let length = body.len();
     format!(
-        "POST {PATH} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {CLIENT_KEY}\r\n\
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {CLIENT_KEY}\r\n{headers}\
          content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
          user-agent: bailian-bench\r\ncontent-length: {length}\r\n\r\n{body}"
     )
@@ -100,18 +126,18 @@ mod tests {
                 gap_ms: 4,
                 hold,
             };
-            let request = request_bytes("localhost", Some(plan));
+            let request = request_bytes("localhost", &Approach::default(), Some(plan));
             assert_eq!(StreamPlan::from_body(&request), Some(plan));
         }
         assert_eq!(
-            StreamPlan::from_body(&request_bytes("localhost", None)),
+            StreamPlan::from_body(&request_bytes("localhost", &Approach::default(), None)),
             None
         );
     }
 
     #[test]
     fn a_request_has_a_json_body_of_one_kibibyte() {
-        let request = request_bytes("localhost", None);
+        let request = request_bytes("localhost", &Approach::default(), None);
         let head = crate::http1::parse_head(&request).unwrap().unwrap();
         let body = &request[head.length..];
         assert_eq!(body.len(), REQUEST_BODY_BYTES);

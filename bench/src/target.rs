@@ -1,6 +1,7 @@
 //! What is measured: nothing in between, nginx, the gateway, the bare relay, anything else.
 
 mod nginx;
+mod peers;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,14 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
+use self::peers::Peer;
 use crate::process::{Program, Server, free_address};
-use crate::scenario::{CLIENT_KEY, UPSTREAM_KEY};
+use crate::scenario::{Approach, CLIENT_KEY, UPSTREAM_KEY};
 
 /// Which proxies take part and how they are started.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// What to measure, in this order.
+    /// What to measure, in this order; `litellm` and `portkey` can be added.
     #[arg(
         long,
         value_delimiter = ',',
@@ -76,10 +78,16 @@ impl Selection {
                 "nginx" => Kind::Nginx(nginx::find()?),
                 "gateway" => Kind::Command(self.gateway_command()?),
                 "relay" => Kind::Command(relay_command()?),
-                other => bail!(
-                    "there is no target {other}: take direct, nginx, gateway or relay; \
-                     anything else goes with --other NAME=COMMAND"
-                ),
+                other => match Peer::from_name(other) {
+                    Some(peer) => {
+                        peer.check()?;
+                        Kind::Peer(peer)
+                    }
+                    None => bail!(
+                        "there is no target {other}: take direct, nginx, gateway, relay, litellm \
+                         or portkey; anything else goes with --other NAME=COMMAND"
+                    ),
+                },
             };
             targets.push(Target {
                 name: name.clone(),
@@ -179,6 +187,7 @@ enum Kind {
     Direct,
     Nginx(PathBuf),
     Command(Vec<String>),
+    Peer(Peer),
 }
 
 /// What a target is started in.
@@ -199,12 +208,21 @@ impl Target {
         match &self.kind {
             Kind::Direct => "the load talks to the stub upstream".to_owned(),
             Kind::Nginx(binary) => nginx::version(binary),
+            Kind::Peer(peer) => peer.description(),
             Kind::Command(command) => {
                 let program = command.first().map_or("", String::as_str);
                 let program = program.rsplit('/').next().unwrap_or_default();
                 let arguments = command.get(1..).unwrap_or_default().join(" ");
                 format!("{program} {arguments}")
             }
+        }
+    }
+
+    /// How requests are put to it.
+    pub(crate) fn approach(&self, place: Place<'_>) -> Approach {
+        match &self.kind {
+            Kind::Peer(peer) => peer.approach(place),
+            _ => Approach::default(),
         }
     }
 
@@ -227,6 +245,7 @@ impl Target {
         let mut program = match &self.kind {
             Kind::Direct => return Ok(None),
             Kind::Nginx(binary) => nginx::program(binary, place, address, master)?,
+            Kind::Peer(peer) => peer.program(place, address)?,
             Kind::Command(command) => Program::new(command.iter().map(|word| {
                 word.replace("{port}", &address.port().to_string())
                     .replace("{upstream}", &place.upstream.to_string())

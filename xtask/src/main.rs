@@ -10,6 +10,7 @@
 
 mod bench;
 mod lines;
+mod packages;
 mod test;
 
 use std::path::PathBuf;
@@ -40,7 +41,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let root = workspace_root()?;
     match Arguments::parse().command {
         Command::Test(arguments) => Ok(test::run(&root, &arguments)),
-        Command::Bench(arguments) => bench::run(&root, "bailian-bench", &arguments),
+        Command::Bench(arguments) => {
+            bench::install_peers(&root, &arguments)?;
+            bench::run(&root, "bailian-bench", &arguments)
+        }
         Command::SimPacing(arguments) => bench::run(&root, "bailian-pacing-sim", &arguments),
     }
 }

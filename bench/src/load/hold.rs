@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::Destination;
 use super::connection::Connection;
 use super::streams::FrameCounter;
-use crate::scenario::{self, StreamPlan};
+use crate::scenario::StreamPlan;
 
 /// Streams that are being opened at the same time: fewer than any listener's queue.
 const OPENING: usize = 64;
@@ -42,7 +42,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
         gap_ms: 1,
         hold: true,
     };
-    let request: Rc<[u8]> = scenario::request_bytes(&to.to_string(), Some(plan)).into();
+    let request = options.destination.request(Some(plan));
     let mut open = Vec::with_capacity(options.streams);
     let mut opening = JoinSet::new();
     for index in 0..options.streams {

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::{Destination, Percentiles};
-use crate::scenario;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -37,7 +36,7 @@ pub(crate) struct RequestsOutcome {
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<RequestsOutcome> {
     let to = options.destination.to;
-    let request: Rc<[u8]> = scenario::request_bytes(&to.to_string(), None).into();
+    let request = options.destination.request(None);
     let per_connection = options.count.div_ceil(options.connections);
     // Connections send in turn, so that a paced run is a steady trickle and not a volley.
     let between = if options.rate == 0 {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::{Destination, Percentiles};
-use crate::scenario::{self, StreamPlan};
+use crate::scenario::StreamPlan;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -68,7 +68,7 @@ impl FrameCounter {
         self.tail.drain(..surplus);
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.tail == Self::END
     }
 }
@@ -81,7 +81,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<StreamsOutcome> {
         gap_ms: options.gap_ms,
         hold: false,
     };
-    let request: Rc<[u8]> = scenario::request_bytes(&to.to_string(), Some(plan)).into();
+    let request = options.destination.request(Some(plan));
     // Starts are spread over one gap: real streams do not beat in time.
     let spread = Duration::from_millis(options.gap_ms) / u32::try_from(options.connections)?;
     let start = Instant::now();

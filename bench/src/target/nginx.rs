@@ -65,7 +65,7 @@ master_process {master};
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 24576; }}
 http {{
     access_log off;
     tcp_nodelay on;

@@ -3,13 +3,11 @@
 //! Versions are pinned in `conformance/`. Where packages come from is the machine's own
 //! configuration of pip and npm.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::lines;
+use crate::packages;
 
 /// Where the clients under test are.
 #[derive(Debug)]
@@ -57,7 +55,11 @@ impl Clients {
         let python = PYTHON
             .iter()
             .map(|name| {
-                let interpreter = python_environment(folder, name)
+                let requirements = folder
+                    .join("python/requirements")
+                    .join(format!("{name}.txt"));
+                let environment = folder.join(".venv").join(name);
+                let interpreter = packages::python_environment(&environment, &requirements)
                     .with_context(|| format!("cannot set up the Python client {name}"))?;
                 Ok(PythonClient {
                     name: (*name).to_owned(),
@@ -65,64 +67,10 @@ impl Clients {
                 })
             })
             .collect::<anyhow::Result<_>>()?;
-        node_modules(&folder.join("node")).context("cannot set up the Node clients")?;
+        packages::node_modules(&folder.join("node")).context("cannot set up the Node clients")?;
         Ok(Self {
             folder: folder.to_owned(),
             python,
         })
     }
-}
-
-/// Makes `conformance/.venv/<name>` unless it already holds exactly these requirements.
-fn python_environment(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let requirements = folder
-        .join("python/requirements")
-        .join(format!("{name}.txt"));
-    let wanted = fs::read_to_string(&requirements)
-        .with_context(|| format!("cannot read {}", requirements.display()))?;
-    let environment = folder.join(".venv").join(name);
-    let interpreter = environment.join("bin/python");
-    let stamp = environment.join("installed.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(interpreter);
-    }
-    lines::run_quiet(
-        Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&environment),
-    )
-    .context("Python 3.9 or newer with its venv module is needed")?;
-    lines::run_quiet(
-        Command::new(&interpreter)
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--disable-pip-version-check",
-                "--quiet",
-                "-r",
-            ])
-            .arg(&requirements),
-    )?;
-    fs::write(&stamp, wanted).context("cannot note what was installed")?;
-    Ok(interpreter)
-}
-
-/// Installs what the committed lock file names unless that is already there.
-fn node_modules(folder: &Path) -> anyhow::Result<()> {
-    let lock = folder.join("package-lock.json");
-    let wanted =
-        fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let stamp = folder.join("node_modules/.installed-lock.json");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    lines::run_quiet(Command::new("npm").current_dir(folder).args([
-        "ci",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-    ]))
-    .context("Node 20 or newer with npm is needed")?;
-    fs::write(&stamp, wanted).context("cannot note what was installed")
 }

@@ -2,18 +2,18 @@
 //!
 //! ```text
 //! magic (4) | length of the payload (4) | CRC-32 of length and payload (4) | payload
-//! payload: 'B' and a Begin as JSON, or 'S', the id (16 bytes) and a Settlement as JSON
+//! payload: 'B' and a Begin as CBOR, or 'S', the id (16 bytes) and a Settlement as CBOR
 //! ```
-//! JSON, so that another version of the program reads what it knows. The magic begins with a byte
-//! that UTF-8 never has: behind damage, the next whole frame is found by it.
+//! Of the CBOR every field has a number, so that another version of the program reads what it knows.
+//! Behind damage, the next whole frame is found by its magic and its checksum.
 
-use serde::Serialize;
+use minicbor::Encode;
 use uuid::Uuid;
 
 use crate::record::{Begin, Settlement};
 
 /// What every frame begins with.
-const MAGIC: [u8; 4] = [0xff, b'B', b'L', 1];
+const MAGIC: [u8; 4] = [0xff, b'B', b'L', 2];
 
 /// Bytes before the payload.
 const HEAD: usize = 12;
@@ -50,14 +50,14 @@ pub(crate) fn encode_settle(buffer: &mut Vec<u8>, id: Uuid, end: &Settlement<'_>
     encode(buffer, SETTLE, Some(id), end)
 }
 
-fn encode(buffer: &mut Vec<u8>, kind: u8, id: Option<Uuid>, value: &impl Serialize) -> bool {
+fn encode(buffer: &mut Vec<u8>, kind: u8, id: Option<Uuid>, value: &impl Encode<()>) -> bool {
     buffer.clear();
     buffer.extend_from_slice(&[0; HEAD]);
     buffer.push(kind);
     if let Some(id) = id {
         buffer.extend_from_slice(id.as_bytes());
     }
-    if serde_json::to_writer(&mut *buffer, value).is_err() {
+    if minicbor::encode(value, &mut *buffer).is_err() {
         return false;
     }
     let length = buffer.len() - HEAD;
@@ -86,12 +86,12 @@ fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
 pub(crate) fn decode(payload: &[u8]) -> Result<Entry, NotUnderstood> {
     let (kind, rest) = payload.split_first().ok_or(NotUnderstood)?;
     match *kind {
-        BEGIN => serde_json::from_slice(rest)
+        BEGIN => minicbor::decode(rest)
             .map(Entry::Begin)
             .map_err(|_| NotUnderstood),
         SETTLE => {
             let (id, rest) = rest.split_first_chunk::<16>().ok_or(NotUnderstood)?;
-            serde_json::from_slice(rest)
+            minicbor::decode(rest)
                 .map(|end| Entry::Settle(Uuid::from_bytes(*id), end))
                 .map_err(|_| NotUnderstood)
         }

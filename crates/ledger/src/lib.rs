@@ -32,6 +32,7 @@
 //! ```
 #![deny(missing_docs, rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
+mod cbor;
 mod export;
 mod frame;
 mod ledger;

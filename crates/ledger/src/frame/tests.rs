@@ -96,7 +96,6 @@ fn any_one_spoilt_byte_costs_one_frame_only() {
 
 #[test]
 fn the_largest_record_fits_into_a_frame() {
-    // Six bytes for each in JSON.
     let worst = "\u{1}".repeat(Text::MOST_BYTES);
     let text = || Some(Text::from(worst.clone()));
     let mut end = Settlement::new(worst.clone());
@@ -122,6 +121,33 @@ fn the_largest_record_fits_into_a_frame() {
         panic!("no settlement");
     };
     assert_eq!(read.attempt_list.len(), MOST_ATTEMPTS);
+}
+
+#[test]
+fn what_another_version_added_is_passed_over_and_what_it_left_out_is_nothing() {
+    #[derive(minicbor::Encode)]
+    #[cbor(map)]
+    struct Later {
+        #[cbor(n(0), with = "crate::cbor::id")]
+        id: Uuid,
+        #[n(7)]
+        model: &'static str,
+        #[n(99)]
+        added: Vec<&'static str>,
+    }
+    let later = Later {
+        id: Uuid::now_v7(),
+        model: "qwen-max",
+        added: vec!["x", "通义"],
+    };
+    let mut buffer = Vec::new();
+    assert!(encode(&mut buffer, BEGIN, None, &later));
+    let Found::Frame { payload, .. } = find(&buffer) else {
+        panic!("no frame");
+    };
+    let mut expected = Begin::new(later.id, 0);
+    expected.model = Some("qwen-max".into());
+    assert_eq!(decode(payload).unwrap(), Entry::Begin(expected));
 }
 
 proptest! {

@@ -19,7 +19,10 @@ use crate::record::{Record, Settlement};
 use crate::usage::Groups;
 
 /// Each brings the tables from the version of its index to the next. Never changed, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("sqlite/001_records.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("sqlite/001_records.sql"),
+    include_str!("sqlite/002_short_ids.sql"),
+];
 
 const SQL: Flavor = Flavor::Sqlite;
 
@@ -266,7 +269,7 @@ impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {
             Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Self::Id(id) => ToSqlOutput::from(id.to_string()),
+            Self::Id(id) => ToSqlOutput::Borrowed(ValueRef::Blob(id.as_bytes())),
             Self::Text(text) => ToSqlOutput::from(text.as_ref()),
             Self::Int(number) => ToSqlOutput::from(*number),
             Self::Bool(truth) => ToSqlOutput::from(*truth),
@@ -285,12 +288,12 @@ fn read_value<'r>(
         (ValueRef::Null, _) => Some(Value::Null),
         (ValueRef::Integer(number), Kind::Int) => Some(Value::Int(number)),
         (ValueRef::Integer(number), Kind::Bool) => Some(Value::Bool(number != 0)),
+        (ValueRef::Blob(id), Kind::Id) => Uuid::from_slice(id).ok().map(Value::Id),
         (ValueRef::Text(text), kind) => {
             std::str::from_utf8(text).ok().and_then(|text| match kind {
                 Kind::Text => Some(Value::Text(text.into())),
-                Kind::Id => text.parse().ok().map(Value::Id),
                 Kind::Money => text.parse().ok().map(Value::Money),
-                Kind::Int | Kind::Bool => None,
+                Kind::Id | Kind::Int | Kind::Bool => None,
             })
         }
         _ => None,

@@ -439,6 +439,40 @@ fn a_file_that_cannot_be_read_keeps_no_record_out() {
 }
 
 #[test]
+fn a_file_of_the_first_version_is_brought_to_this_one_with_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
+    let first = include_str!("../../src/store/sqlite/001_records.sql");
+    old.execute_batch(first).unwrap();
+    let (id, process) = (Uuid::now_v7(), Uuid::now_v7());
+    old.execute_batch(&format!(
+        "CREATE TABLE ledger_schema (version INTEGER NOT NULL) STRICT;
+         INSERT INTO ledger_schema (version) VALUES (1);
+         INSERT INTO ledger_record (id, started_unix_ms, tenant, est_input_tokens,
+             est_output_tokens, process, attempts, input_tokens, cached_tokens,
+             cache_created_tokens, output_tokens, reasoning_tokens, images, media_ms, characters,
+             cost, currency, outcome, stream, estimated, settled)
+         VALUES ('{id}', 1800000000000, '研发部', 1, 2, '{process}', 1, 3, 0, 0, 4, 0, 0, 0, 0,
+             '0.00123', 'CNY', 'completed', 1, 0, 1);"
+    ))
+    .unwrap();
+    drop(old);
+    let ledger = Ledger::open(settings(folder.path()), database(folder.path())).unwrap();
+    ledger.begin(&begin("b")).settle(&completed());
+    assert!(ledger.flush(PATIENCE));
+    let records = records(&ledger);
+    assert_eq!(records.len(), 2);
+    let kept = records
+        .iter()
+        .find(|record| record.begin.id == id)
+        .expect("the old record");
+    assert_eq!(kept.process, process);
+    assert_eq!(kept.begin.tenant.as_ref().unwrap(), &"研发部");
+    assert_eq!(kept.end.tokens, Tokens::new(3, 4));
+    assert_eq!(kept.end.cost, Some("0.00123".parse().unwrap()));
+}
+
+#[test]
 fn a_store_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     drop(Ledger::open(settings(folder.path()), database(folder.path())).unwrap());

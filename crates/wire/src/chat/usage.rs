@@ -44,61 +44,45 @@ pub struct Usage {
 impl Usage {
     /// Reads a usage object of any dialect. Counts that are `null` or no numbers are left out.
     pub fn from_value(raw: Value) -> Self {
-        let at = |paths: &[&str]| paths.iter().find_map(|path| raw.pointer(path)?.as_u64());
-        let input = at(&["/input_tokens", "/prompt_tokens"]);
-        let output = at(&["/output_tokens", "/completion_tokens"]);
-        let (input_tokens, output_tokens) = (input.unwrap_or(0), output.unwrap_or(0));
-        let total = at(&["/total_tokens"]);
+        // One look-up a name: an answer has one report, and a gateway reads it for every request.
+        let of = |places: &[Option<&Value>], name: &str| {
+            let mut counts = places.iter().map(|place| (*place)?.get(name)?.as_u64());
+            counts.find_map(|count| count)
+        };
+        let top = Some(&raw);
+        let sent = [
+            raw.get("prompt_tokens_details"),
+            raw.get("input_tokens_details"),
+        ];
+        let written = [
+            raw.get("output_tokens_details"),
+            raw.get("completion_tokens_details"),
+        ];
+        let either = |first, second| of(&[top], first).or_else(|| of(&[top], second));
+        let input_tokens = either("input_tokens", "prompt_tokens").unwrap_or(0);
+        let output_tokens = either("output_tokens", "completion_tokens").unwrap_or(0);
+        let media = |name| of(&[sent[0], sent[1], top], name);
         Self {
             input_tokens,
             output_tokens,
-            total_tokens: total.unwrap_or_else(|| input_tokens.saturating_add(output_tokens)),
-            cached_tokens: at(&[
-                "/prompt_tokens_details/cached_tokens",
-                "/input_tokens_details/cached_tokens",
-                "/cache_read_input_tokens",
-                "/cached_tokens",
-            ]),
-            cache_creation_tokens: at(&[
-                "/prompt_tokens_details/cache_creation_input_tokens",
-                "/cache_creation_input_tokens",
-            ]),
-            cache_type: raw
-                .pointer("/prompt_tokens_details/cache_type")
-                .and_then(Value::as_str)
+            total_tokens: of(&[top], "total_tokens")
+                .unwrap_or_else(|| input_tokens.saturating_add(output_tokens)),
+            cached_tokens: of(&sent, "cached_tokens")
+                .or_else(|| either("cache_read_input_tokens", "cached_tokens")),
+            cache_creation_tokens: of(&[sent[0], top], "cache_creation_input_tokens"),
+            cache_type: sent[0]
+                .and_then(|details| details.get("cache_type")?.as_str())
                 .map(str::to_owned),
-            reasoning_tokens: at(&[
-                "/output_tokens_details/reasoning_tokens",
-                "/completion_tokens_details/reasoning_tokens",
-            ]),
-            input_text_tokens: at(&[
-                "/input_tokens_details/text_tokens",
-                "/prompt_tokens_details/text_tokens",
-            ]),
-            input_image_tokens: at(&[
-                "/input_tokens_details/image_tokens",
-                "/prompt_tokens_details/image_tokens",
-                "/image_tokens",
-            ]),
-            input_video_tokens: at(&[
-                "/input_tokens_details/video_tokens",
-                "/prompt_tokens_details/video_tokens",
-                "/video_tokens",
-            ]),
-            input_audio_tokens: at(&[
-                "/input_tokens_details/audio_tokens",
-                "/prompt_tokens_details/audio_tokens",
-                "/audio_tokens",
-            ]),
-            output_text_tokens: at(&[
-                "/output_tokens_details/text_tokens",
-                "/completion_tokens_details/text_tokens",
-            ]),
-            output_audio_tokens: at(&[
-                "/output_tokens_details/audio_tokens",
-                "/completion_tokens_details/audio_tokens",
-            ]),
-            searches: at(&["/plugins/search/count"]),
+            reasoning_tokens: of(&written, "reasoning_tokens"),
+            input_text_tokens: of(&sent, "text_tokens"),
+            input_image_tokens: media("image_tokens"),
+            input_video_tokens: media("video_tokens"),
+            input_audio_tokens: media("audio_tokens"),
+            output_text_tokens: of(&written, "text_tokens"),
+            output_audio_tokens: of(&written, "audio_tokens"),
+            searches: raw
+                .get("plugins")
+                .and_then(|plugins| plugins.get("search")?.get("count")?.as_u64()),
             raw,
         }
     }

@@ -20,6 +20,7 @@ mod import;
 mod keys;
 mod listen;
 mod logging;
+mod memory;
 mod models;
 mod open_files;
 mod serve;
@@ -37,10 +38,6 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::logging::LogFormat;
-
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Gateway, simulator and chat for Alibaba Cloud Model Studio (DashScope, Qwen).
 ///

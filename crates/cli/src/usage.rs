@@ -1,7 +1,5 @@
 //! `bailian usage`: what was used and what it cost, by the gateway's ledger.
 
-pub(crate) mod table;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::str::FromStr as _;
@@ -11,9 +9,9 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use serde_json::Value;
 
-use self::table::Side;
 use crate::admin::{self, Access, Admin, clean};
 use crate::failure::Failure;
+use crate::table::{self, Side};
 
 /// The longest bar, in characters.
 const BAR: u32 = 20;

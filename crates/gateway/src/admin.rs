@@ -16,10 +16,12 @@ mod guard;
 mod input;
 mod keys;
 mod lanes;
+mod names;
 mod nodes;
 mod projects;
 mod query;
 mod quote;
+mod records;
 mod status;
 mod tenants;
 mod usage;
@@ -93,7 +95,7 @@ fn parts() -> (Router<Workers>, OpenApi) {
         .routes(routes!(keys::revoke))
         .routes(routes!(usage::of_key))
         .routes(routes!(usage::usage))
-        .routes(routes!(usage::records))
+        .routes(routes!(records::records))
         .routes(routes!(export::export))
         .routes(routes!(audit::list))
         .routes(routes!(quote::quote))

@@ -32,6 +32,10 @@ pub struct Filter {
     pub outcome: Option<String>,
     /// Settled ones only, or unsettled ones only.
     pub settled: Option<bool>,
+    /// With this id.
+    pub id: Option<Uuid>,
+    /// With this id at upstream. No index helps here: give a time, too, where there are many records.
+    pub upstream_request_id: Option<String>,
 }
 
 /// By what usage is told apart.

@@ -42,6 +42,10 @@ pub(super) struct FilterQuery {
     outcome: Option<String>,
     /// `true` for settled ones only, `false` for unsettled ones only.
     settled: Option<bool>,
+    /// With this id, as the header `x-request-id` of the answer said it.
+    id: Option<String>,
+    /// With this id at upstream, as errors of the service say it. Slow without `from`.
+    upstream_request_id: Option<String>,
 }
 
 /// The members of a query, taken one by one; what is wrong with them is collected.
@@ -120,6 +124,8 @@ impl Fields {
         filter.surface = self.text("surface");
         filter.outcome = self.text("outcome");
         filter.settled = self.read("settled", "true or false", |text| text.parse().ok());
+        filter.id = self.read("id", "a request's id", |text| Uuid::parse_str(text).ok());
+        filter.upstream_request_id = self.text("upstream_request_id");
         filter
     }
 

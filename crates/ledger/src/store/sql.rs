@@ -313,6 +313,7 @@ impl Flavor {
             ("account =", &filter.account),
             ("surface =", &filter.surface),
             ("outcome =", &filter.outcome),
+            ("upstream_request_id =", &filter.upstream_request_id),
         ] {
             if let Some(wanted) = wanted {
                 // No column holds NUL, and PostgreSQL takes none as a parameter.
@@ -322,6 +323,9 @@ impl Flavor {
         }
         if let Some(settled) = filter.settled {
             add("settled =", Value::Bool(settled), Kind::Bool);
+        }
+        if let Some(id) = filter.id {
+            add("id =", Value::Id(id), Kind::Id);
         }
         sql
     }

@@ -16,23 +16,30 @@ pub(crate) fn width(text: &str) -> usize {
 
 /// Puts rows under their heads; cells that a row lacks are empty.
 pub(crate) fn aligned(heads: &[(String, Side)], rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = heads
+    let head: Vec<String> = heads.iter().map(|(head, _)| head.clone()).collect();
+    let sides: Vec<Side> = heads.iter().map(|(_, side)| *side).collect();
+    lines(&sides, [&head].into_iter().chain(rows))
+}
+
+/// Puts values beside their names.
+pub(crate) fn fields(rows: &[[String; 2]]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
+    lines(&[Side::Left, Side::Left], rows.iter())
+}
+
+fn lines<'a>(sides: &[Side], rows: impl Iterator<Item = &'a Vec<String>> + Clone) -> String {
+    let widths: Vec<usize> = sides
         .iter()
         .enumerate()
-        .map(|(column, (head, _))| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells
-                .map(|cell| width(cell))
-                .max()
-                .unwrap_or(0)
-                .max(width(head))
+        .map(|(column, _)| {
+            let cells = rows.clone().filter_map(|row| row.get(column));
+            cells.map(|cell| width(cell)).max().unwrap_or(0)
         })
         .collect();
-    let head: Vec<String> = heads.iter().map(|(head, _)| head.clone()).collect();
     let mut text = String::new();
-    for row in [&head].into_iter().chain(rows) {
+    for row in rows {
         let mut line = String::new();
-        for ((cell, width_of_column), (_, side)) in row.iter().zip(&widths).zip(heads) {
+        for ((cell, width_of_column), side) in row.iter().zip(&widths).zip(sides) {
             let room = " ".repeat(width_of_column.saturating_sub(width(cell)));
             let (before, behind) = match side {
                 Side::Left => ("", room.as_str()),

@@ -93,6 +93,15 @@ impl Admin {
         self.ask(Method::GET, &url, Bytes::new())
     }
 
+    /// Reads what is at a path, if there is anything.
+    pub(crate) fn find(&self, path: &str) -> Result<Option<Value>, Failure> {
+        let (status, answer) = self.exchanged(Method::GET, &self.at(path), Bytes::new())?;
+        if status == StatusCode::NOT_FOUND && answer["error"]["code"] == "not_found" {
+            return Ok(None);
+        }
+        self.answer(status, answer).map(Some)
+    }
+
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.ask(Method::POST, &self.at(path), body.to_string().into())
     }
@@ -160,6 +169,26 @@ impl Admin {
     }
 
     fn ask(&self, method: Method, url: &Url, body: Bytes) -> Result<Value, Failure> {
+        let (status, answer) = self.exchanged(method, url, body)?;
+        self.answer(status, answer)
+    }
+
+    fn answer(&self, status: StatusCode, answer: Value) -> Result<Value, Failure> {
+        let has_answer = !answer.is_null() || status == StatusCode::NO_CONTENT;
+        if status.is_success() && has_answer {
+            Ok(answer)
+        } else {
+            Err(self.refusal(status, &answer))
+        }
+    }
+
+    /// Status and JSON of an answer; nothing for what is no JSON.
+    fn exchanged(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+    ) -> Result<(StatusCode, Value), Failure> {
         let request = Request::builder()
             .method(method)
             .uri(url.as_str())
@@ -175,13 +204,8 @@ impl Admin {
                 "the gateway at {at} did not answer within {PATIENCE:?}"
             ))
         })??;
-        let value = serde_json::from_slice(&body);
-        match value {
-            Ok(value) if status.is_success() => Ok(value),
-            Err(_) if status == StatusCode::NO_CONTENT => Ok(Value::Null),
-            Ok(value) => Err(self.refusal(status, &value)),
-            Err(_) => Err(self.refusal(status, &Value::Null)),
-        }
+        let answer = serde_json::from_slice(&body).unwrap_or_default();
+        Ok((status, answer))
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<(StatusCode, Vec<u8>), Failure> {
@@ -246,7 +270,11 @@ impl Admin {
                 let _ = write!(told, "\n  - {} {}", member("path"), member("message"));
             }
         }
-        Failure::run(anyhow!(told))
+        match code {
+            // What was said at the command line is what the gateway cannot use.
+            "invalid" => Failure::usage(anyhow!(told)),
+            _ => Failure::run(anyhow!(told)),
+        }
     }
 }
 

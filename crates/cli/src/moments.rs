@@ -64,6 +64,11 @@ impl Clock {
         match text {
             "now" => return Some(now),
             "today" => return midnight(today).ok(),
+            "week" => {
+                let since_monday = today.weekday().to_monday_zero_offset();
+                return midnight(today.checked_sub(since_monday.days()).ok()?).ok();
+            }
+            "month" => return midnight(today.first_of_month()).ok(),
             "yesterday" => return midnight(today.checked_sub(1.day()).ok()?).ok(),
             _ => {}
         }
@@ -83,6 +88,22 @@ impl Clock {
         }
         let local: DateTime = text.parse().ok()?;
         self.offset.to_timestamp(local).ok()
+    }
+
+    /// The moments of options, as the admin API takes them: by their parameters, which are `from`
+    /// and `to` in this order.
+    pub(crate) fn range(
+        self,
+        [from, to]: [(&str, &Option<String>); 2],
+    ) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let mut times = Vec::new();
+        for (name, (option, text)) in [("from", from), ("to", to)] {
+            if let Some(text) = text {
+                let at = self.read(option, text, Side::Past)?;
+                times.push((name, at.to_string()));
+            }
+        }
+        Ok(times)
     }
 
     /// Shows a moment to the second; a text that is none stays as it is.
@@ -146,6 +167,8 @@ mod tests {
         for (text, expected) in [
             ("today", "2026-11-27T16:00:00Z"),
             ("yesterday", "2026-11-26T16:00:00Z"),
+            ("week", "2026-11-22T16:00:00Z"),
+            ("month", "2026-10-31T16:00:00Z"),
             ("2026-11-27", "2026-11-26T16:00:00Z"),
             ("2026-11-27T08:00", "2026-11-27T00:00:00Z"),
             ("2026-11-27 08:00:01", "2026-11-27T00:00:01Z"),

@@ -126,7 +126,8 @@ impl<S: Scope> Action<S> {
 pub(crate) fn find<S: Scope>(admin: &Admin, which: &str, scope: &S) -> Result<Value, Failure> {
     let kind = S::KIND;
     if is_id(which, kind.prefix()) {
-        return admin.get(&format!("{}/{which}", kind.path()), &[]);
+        let node = admin.find(&format!("{}/{which}", kind.path()))?;
+        return node.ok_or_else(|| none(kind, which));
     }
     let mut query = vec![("name", which)];
     let tenant = scope.tenant().map(|it| id_of(admin, it, &OfAll));
@@ -153,10 +154,7 @@ pub(crate) fn find<S: Scope>(admin: &Admin, which: &str, scope: &S) -> Result<Va
                 .iter()
                 .filter_map(|(word, it)| it.map(|it| format!(" in the {word} {}", clean(it))))
                 .collect();
-            Err(Failure::run(anyhow!(
-                "there is no {word} {shown}{inside}; `bailian {word}s list` shows all, `bailian \
-                 {word}s create` makes one"
-            )))
+            Err(none(kind, &format!("{shown}{inside}")))
         }
         1 => Ok(found.remove(0)),
         _ => {
@@ -171,6 +169,34 @@ pub(crate) fn find<S: Scope>(admin: &Admin, which: &str, scope: &S) -> Result<Va
             )))
         }
     }
+}
+
+fn none(kind: Kind, what: &str) -> Failure {
+    let word = kind.word();
+    Failure::run(anyhow!(
+        "there is no {word} {what}; `bailian {word}s list` shows all, `bailian {word}s create` \
+         makes one"
+    ))
+}
+
+/// Says that a question to the ledger has no answer, and which name in it nobody has.
+pub(crate) fn nothing(admin: &Admin, query: &[(&str, &str)], what: &str) -> Result<(), Failure> {
+    for kind in [Kind::Tenant, Kind::Project, Kind::Key] {
+        let word = kind.word();
+        let asked = query.iter().find(|(name, _)| *name == word);
+        let Some((_, name)) = asked.filter(|(_, it)| !is_id(it, kind.prefix())) else {
+            continue;
+        };
+        if admin.list(kind.path(), &[("name", name)])?.is_empty() {
+            let name = clean(name);
+            return Err(Failure::run(anyhow!(
+                "there is no {word} {name}; `bailian {word}s list` shows all, and `bailian audit \
+                 {name}` the id of one that was deleted, by which the ledger knows it"
+            )));
+        }
+    }
+    eprintln!("{what}; what began this second may be missing");
+    Ok(())
 }
 
 /// Its id; one that is given as an id is not asked for.
@@ -189,16 +215,14 @@ fn delete(
     yes: bool,
 ) -> Result<(), Failure> {
     let (id, name, word) = (text(node, "id"), text(node, "name"), kind.word());
-    let count = |what: &str| -> Result<usize, Failure> {
-        admin.list(what, &[(word, id.as_str())]).map(|it| it.len())
+    let below = |what: Kind| -> Result<String, Failure> {
+        let count = admin.list(what.path(), &[(word, id.as_str())])?.len();
+        let s = if count == 1 { "" } else { "s" };
+        Ok(format!("{count} {}{s}", what.word()))
     };
     let below = match kind {
-        Kind::Tenant => format!(
-            " with {} projects and {} keys",
-            count("/projects")?,
-            count("/keys")?
-        ),
-        Kind::Project => format!(" with {} keys", count("/keys")?),
+        Kind::Tenant => format!(" with {} and {}", below(Kind::Project)?, below(Kind::Key)?),
+        Kind::Project => format!(" with {}", below(Kind::Key)?),
         Kind::Key => String::new(),
     };
     if !yes {

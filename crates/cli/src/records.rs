@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::admin::{self, Access, Admin, clean, text};
 use crate::failure::Failure;
-use crate::moments::{Clock, Side as When};
+use crate::moments::Clock;
+use crate::nodes;
 use crate::table::{self, Side};
 
 /// How a request can end, by the gateway and by the ledger.
@@ -48,10 +49,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = OUTCOMES)]
     outcome: Option<String>,
     /// Lists those that began at this moment or later, such as 2h (ago), today or 2026-11-27.
-    #[arg(long, value_name = "MOMENT")]
+    #[arg(long, visible_alias = "from", value_name = "MOMENT")]
     since: Option<String>,
     /// Lists those that began before this moment.
-    #[arg(long, value_name = "MOMENT")]
+    #[arg(long, visible_alias = "to", value_name = "MOMENT")]
     until: Option<String>,
     /// The most records, the newest first.
     #[arg(long, default_value_t = 20)]
@@ -68,7 +69,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let clock = arguments.clock;
-    let times = arguments.times().map_err(Failure::Usage)?;
+    let times = clock.range([("since", &arguments.since), ("until", &arguments.until)]);
+    let times = times.map_err(Failure::Usage)?;
     let admin = Admin::open(&arguments.access)?;
     let times = times.iter().map(|(name, at)| (*name, at.as_str()));
     let mut query: Vec<(&str, &str)> = times.collect();
@@ -104,23 +106,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return admin::print(&format!("{:#}\n", Value::from(records)));
     }
     if records.is_empty() {
-        eprintln!("there is no such record; what began this second may be missing");
-        return Ok(());
+        return nodes::nothing(&admin, &query, "there is no such record");
     }
     admin::print(&list(&records, clock))
-}
-
-impl Arguments {
-    fn times(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
-        let mut times = Vec::new();
-        for (option, name, text) in [("since", "from", &self.since), ("until", "to", &self.until)] {
-            if let Some(text) = text {
-                let at = self.clock.read(option, text, When::Past)?;
-                times.push((name, at.to_string()));
-            }
-        }
-        Ok(times)
-    }
 }
 
 /// The record with an id of the gateway's, else with one of upstream's.

@@ -67,6 +67,18 @@ pub(crate) fn bar(share: f64, longest: u32) -> String {
     format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
 }
 
+/// The digits of a whole number in groups of three.
+pub(crate) fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) && !text.ends_with('-') {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +96,19 @@ mod tests {
         let text = aligned(&heads, &rows);
         assert_eq!(text, "NAME     N\n研发部  12\nab       3\n");
         assert!(text.lines().all(|line| width(line) == 10));
+    }
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        for (digits, expected) in [
+            ("7", "7"),
+            ("123", "123"),
+            ("1234", "1,234"),
+            ("1234567", "1,234,567"),
+            ("-123", "-123"),
+        ] {
+            assert_eq!(grouped(digits), expected);
+        }
     }
 
     #[test]

@@ -71,8 +71,7 @@ pub(crate) fn list(
         let mut row = vec![text(node, "id"), text(node, "name")];
         row.extend(before);
         row.push(status(node));
-        let created = clock.show(&text(node, "created_at"));
-        row.push(created.chars().take(10).collect());
+        row.push(created(node, clock).chars().take(10).collect());
         row.extend(behind);
         row
     });
@@ -87,6 +86,14 @@ fn status(node: &Value) -> String {
         ""
     };
     format!("{}{fixed}", text(node, "status"))
+}
+
+/// What stands in the configuration was never made.
+fn created(node: &Value, clock: Clock) -> String {
+    if node["fixed"] == true {
+        return "-".to_owned();
+    }
+    clock.show(&text(node, "created_at"))
 }
 
 /// One with all its settings, a line for each.
@@ -108,8 +115,7 @@ pub(super) fn one(
     }
     rows.push(row("status", status(node)));
     let zone = clock.zone();
-    let created = clock.show(&text(node, "created_at"));
-    rows.push(row("created", format!("{created} ({zone})")));
+    rows.push(row("created", format!("{} ({zone})", created(node, clock))));
     if node["revoked_at"].is_string() {
         let revoked = clock.show(&text(node, "revoked_at"));
         rows.push(row("revoked", format!("{revoked} ({zone})")));
@@ -206,11 +212,26 @@ fn budget(budget: &Value) -> Vec<String> {
         .collect()
 }
 
+/// What opens a key, and whether anything does: no settings, but changed and told with them.
+fn opening(node: &Value) -> Vec<(String, String)> {
+    let credentials = node["credentials"].as_array().into_iter().flatten();
+    let public = credentials.filter_map(|it| it["public_id"].as_str());
+    let mut all: Vec<(String, String)> = public
+        .map(|public| ("secrets".to_owned(), clean(public)))
+        .collect();
+    if node["revoked"].is_object() || node["revoked_at"].is_string() {
+        let cut = node["revoked"]["cut_streams"] == true;
+        let how = if cut { "yes, with open streams" } else { "yes" };
+        all.push(("revoked".to_owned(), how.to_owned()));
+    }
+    all
+}
+
 /// What is otherwise than before, by the names of options: `rpm: 60 → 100`.
 pub(crate) fn differences(before: &Value, after: &Value, clock: Clock) -> Vec<String> {
     let joined = |node: &Value| {
         let mut all: BTreeMap<String, String> = BTreeMap::new();
-        for (name, value) in settings(node, clock) {
+        for (name, value) in settings(node, clock).into_iter().chain(opening(node)) {
             let place = all.entry(name).or_default();
             if !place.is_empty() {
                 place.push(' ');
@@ -255,11 +276,11 @@ fn standings(standing: &Value, clock: Clock) -> String {
             rows.push(row);
         }
         for budget in level["budgets"].as_array().into_iter().flatten() {
-            let mut row = place(format!(
-                "{} a {}",
-                text(budget, "unit"),
-                text(budget, "period")
-            ));
+            let unit = text(budget, "unit");
+            let mut row = place(match text(budget, "period").as_str() {
+                "total" => format!("{unit} in total"),
+                period => format!("{unit} a {period}"),
+            });
             row.extend(["used", "reserved", "limit", "left"].map(|name| text(budget, name)));
             row.extend(budget["resets_at"].as_str().map(|at| clock.show(at)));
             rows.push(row);

@@ -22,21 +22,24 @@ use super::query::{Fields, FilterQuery};
 /// The most rows of an answer about usage: what is more than anybody reads.
 const MOST_ROWS: usize = 10_000;
 
-const GROUPS: [(&str, GroupBy); 13] = [
-    ("tenant", GroupBy::Tenant),
-    ("project", GroupBy::Project),
-    ("key", GroupBy::Key),
-    ("model", GroupBy::Model),
-    ("upstream_model", GroupBy::UpstreamModel),
-    ("account", GroupBy::Account),
-    ("region", GroupBy::Region),
-    ("surface", GroupBy::Surface),
-    ("dialect", GroupBy::Dialect),
-    ("outcome", GroupBy::Outcome),
-    ("price_version", GroupBy::PriceVersion),
-    ("day", GroupBy::Day),
-    ("hour", GroupBy::Hour),
-];
+/// By what usage is told apart, where clocks are so many seconds ahead of UTC.
+const fn groups_at(ahead: i32) -> [(&'static str, GroupBy); 13] {
+    [
+        ("tenant", GroupBy::Tenant),
+        ("project", GroupBy::Project),
+        ("key", GroupBy::Key),
+        ("model", GroupBy::Model),
+        ("upstream_model", GroupBy::UpstreamModel),
+        ("account", GroupBy::Account),
+        ("region", GroupBy::Region),
+        ("surface", GroupBy::Surface),
+        ("dialect", GroupBy::Dialect),
+        ("outcome", GroupBy::Outcome),
+        ("price_version", GroupBy::PriceVersion),
+        ("day", GroupBy::Day(ahead)),
+        ("hour", GroupBy::Hour(ahead)),
+    ]
+}
 
 /// By what usage is told apart.
 #[derive(IntoParams)]
@@ -44,7 +47,7 @@ const GROUPS: [(&str, GroupBy); 13] = [
 #[expect(dead_code, reason = "for the document alone")]
 pub(super) struct GroupQuery {
     /// Any of `tenant`, `project`, `key`, `model`, `upstream_model`, `account`, `region`, `surface`,
-    /// `dialect`, `outcome`, `price_version`, `day`, `hour` (both in UTC), with commas between.
+    /// `dialect`, `outcome`, `price_version`, `day`, `hour`, with commas between.
     #[param(example = "tenant,model,day")]
     group_by: Option<String>,
 }
@@ -116,15 +119,16 @@ pub(super) async fn usage(act: Act, mut fields: Fields) -> Result<Response, Faul
 
 fn groups(fields: &mut Fields) -> Vec<(&'static str, GroupBy)> {
     let mut by: Vec<(&'static str, GroupBy)> = Vec::new();
+    let known = groups_at(fields.offset().seconds());
     let text = fields.text("group_by").unwrap_or_default();
     for word in text.split(',').filter(|word| !word.is_empty()).take(50) {
-        match GROUPS.iter().find(|(name, _)| *name == word.trim()) {
+        match known.iter().find(|(name, _)| *name == word.trim()) {
             Some(group) if by.contains(group) => {
                 fields.problem("group_by", format!("names {} twice", group.0));
             }
             Some(group) => by.push(*group),
             None => {
-                let known: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+                let known = known.map(|(name, _)| name);
                 let problem = format!("is made of {}, with commas between", known.join(", "));
                 fields.problem("group_by", problem);
                 break;

@@ -142,7 +142,7 @@ fn sums_are_exact_by_group_and_currency() {
 
     let usage = ledger
         .reader()
-        .usage(&Filter::default(), &[GroupBy::Tenant, GroupBy::Day])
+        .usage(&Filter::default(), &[GroupBy::Tenant, GroupBy::Day(0)])
         .unwrap();
     let day = Some("2027-01-15".to_owned());
     assert_eq!(usage.len(), 2);

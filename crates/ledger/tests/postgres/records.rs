@@ -31,8 +31,8 @@ fn records_usage_reconciliation_and_retention_are_as_in_sqlite() {
 
     let by = [
         GroupBy::Tenant,
-        GroupBy::Day,
-        GroupBy::Hour,
+        GroupBy::Day(0),
+        GroupBy::Hour(0),
         GroupBy::Region,
     ];
     let usage = reader.usage(&Filter::default(), &by).unwrap();

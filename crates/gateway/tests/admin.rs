@@ -683,6 +683,7 @@ async fn the_document_describes_every_path_and_every_described_path_is_there() {
         include_str!("../src/admin/lanes.rs"),
         include_str!("../src/admin/projects.rs"),
         include_str!("../src/admin/quote.rs"),
+        include_str!("../src/admin/records.rs"),
         include_str!("../src/admin/status.rs"),
         include_str!("../src/admin/tenants.rs"),
         include_str!("../src/admin/usage.rs"),

@@ -52,13 +52,13 @@ pub(crate) struct Settings {
     metadata: Vec<String>,
     /// Settings of docs/keys.md as a JSON object; the options above are put into it.
     #[arg(long = "settings", value_name = "JSON")]
-    json: Option<String>,
+    others: Option<String>,
 }
 
 impl Settings {
     /// Their JSON, as the admin API takes it.
     pub(crate) fn members(&self, clock: Clock) -> anyhow::Result<Map<String, Value>> {
-        let mut all: Map<String, Value> = match &self.json {
+        let mut all: Map<String, Value> = match &self.others {
             Some(text) => serde_json::from_str(text)
                 .context("--settings is not a JSON object such as '{\"weight\": 2}'")?,
             None => Map::new(),

@@ -1,5 +1,6 @@
 //! What tenants, projects and keys have in common: lists, reading, changing, deleting.
 
+use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use bailian_tenants::model::Row;
 use bailian_tenants::settings::{Problem, Settings, SettingsInput};
@@ -99,7 +100,7 @@ pub(super) struct PatchBody {
 }
 
 /// One page of the tenants, projects or keys.
-pub(super) fn list(act: &Act, level: Level, query: &ListQuery) -> Result<Page<View>, Fault> {
+pub(super) fn list(act: &Act, level: Level, query: &ListQuery) -> Result<Response, Fault> {
     let mut problems = Vec::new();
     let mut id = |name: &str, text: &Option<String>| -> Option<NodeId> {
         let text = text.as_deref()?;
@@ -142,7 +143,7 @@ pub(super) fn list(act: &Act, level: Level, query: &ListQuery) -> Result<Page<Vi
             data.extend(view(act, row, is_fixed));
         }
     }
-    Ok(Page::new(data, next))
+    Ok(Json(Page::new(data, next)).into_response())
 }
 
 fn parent_is(directory: &Directory, id: NodeId, project: NodeId) -> bool {
@@ -202,7 +203,7 @@ pub(super) fn answer(
 
 /// An answer with a revision as its tag.
 pub(super) fn tagged(status: StatusCode, revision: u64, body: &impl Serialize) -> Response {
-    let mut response = (status, axum::Json(body)).into_response();
+    let mut response = (status, Json(body)).into_response();
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
         response.headers_mut().insert(ETAG, tag);
     }

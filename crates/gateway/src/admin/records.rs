@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, schema::Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use super::fault::{ErrorBody, Fault};
+use super::fault::{Fault, Faults};
 use super::input::Act;
 use super::names::Names;
 use super::nodes::Page;
@@ -74,8 +74,7 @@ impl ToSchema for RecordOf {
     params(FilterQuery, PageQuery),
     responses(
         (status = 200, body = Page<RecordOf>),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn records(act: Act, mut fields: Fields) -> Result<Response, Fault> {

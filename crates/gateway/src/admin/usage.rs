@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use bailian_ledger::{GroupBy, UsageRow};
 use bailian_tenants::budget::{NodeUsage, PeriodUsage};
@@ -13,8 +12,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::fault::{ErrorBody, Fault};
-use super::input::Act;
+use super::fault::{Fault, Faults};
+use super::input::{Act, Id};
 use super::names::Names;
 use super::nodes::Page;
 use super::query::{Fields, FilterQuery};
@@ -89,8 +88,7 @@ pub(super) struct UsageOf {
     params(FilterQuery, GroupQuery),
     responses(
         (status = 200, body = Page<UsageOf>),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn usage(act: Act, mut fields: Fields) -> Result<Response, Fault> {
@@ -235,14 +233,12 @@ struct BudgetUsage {
     params(("id" = String, Path)),
     responses(
         (status = 200, body = KeyUsage),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
-pub(super) async fn of_key(act: Act, Path(text): Path<String>) -> Result<Json<KeyUsage>, Fault> {
-    let id: KeyId = text.parse().map_err(|_| Fault::no_such(&text))?;
+pub(super) async fn of_key(act: Act, Id(id): Id<KeyId>) -> Result<Json<KeyUsage>, Fault> {
     let caller = act.accounting.live.current().caller_of(id);
-    let caller = caller.ok_or_else(|| Fault::no_such(&text))?;
+    let caller = caller.ok_or_else(|| Fault::no_such(&id.to_string()))?;
     let usage = act.accounting.budgets.usage(&caller, act.now());
     let levels = caller.chain().iter().zip(usage).map(|(node, usage)| {
         let limits = node.settings().limits;

@@ -23,7 +23,7 @@ pub(super) struct Bound {
 }
 
 /// The sums of usage behind the group's columns and the currency, in this order.
-pub(super) const SUMS: [&str; 12] = [
+pub(crate) const SUMS: [&str; 12] = [
     "requests",
     "unsettled",
     "estimated",

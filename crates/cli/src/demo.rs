@@ -114,7 +114,8 @@ As its operator, see what was used and what it would have cost, and make keys wi
 export BAILIAN_ADMIN_URL={gateway} BAILIAN_ADMIN_TOKEN={token}
 bailian usage
 bailian records
-bailian keys create app --rpm 60 --budget day=5CNY
+bailian tenants create 研发部
+bailian keys create app --tenant 研发部 --rpm 60 --budget day=5CNY
 
 What the gateway knows of each model's limits:
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::admin::{self, Access, Admin, clean, text};
+use crate::admin::{self, Access, Admin, clean, is_id, text};
 use crate::failure::Failure;
 use crate::moments::Clock;
 use crate::nodes::{self, Action, InProject, InTenant, Names, OfAll, Settings, Which};
@@ -131,10 +131,13 @@ fn list(
 
 fn create(admin: &Admin, new: &New, clock: Clock) -> Result<(), Failure> {
     let mut body = new.settings.members(clock).map_err(Failure::Usage)?;
-    let scope = InTenant {
-        tenant: Some(new.tenant.clone()),
+    let tenant = if is_id(&new.project, "p_") {
+        None
+    } else {
+        Some(nodes::parent(admin, &new.tenant, &OfAll)?)
     };
-    let project = nodes::id_of(admin, &new.project, &scope)?;
+    let scope = InTenant { tenant };
+    let project = nodes::parent(admin, &new.project, &scope)?;
     body.insert("name".to_owned(), new.name.clone().into());
     body.insert("project".to_owned(), project.into());
     let made = admin.post("/keys", &body.into())?;

@@ -199,6 +199,19 @@ pub(crate) fn nothing(admin: &Admin, query: &[(&str, &str)], what: &str) -> Resu
     Ok(())
 }
 
+/// The id of what something is to be made in.
+pub(crate) fn parent<S: Scope>(admin: &Admin, which: &str, scope: &S) -> Result<String, Failure> {
+    let (node, word) = (find(admin, which, scope)?, S::KIND.word());
+    if node["fixed"] == true {
+        return Err(Failure::run(anyhow!(
+            "the {word} {} stands in the gateway's configuration, as does all that is in it; make a \
+             tenant with `bailian tenants create NAME`, and name it with --tenant",
+            text(&node, "name")
+        )));
+    }
+    Ok(text(&node, "id"))
+}
+
 /// Its id; one that is given as an id is not asked for.
 pub(crate) fn id_of<S: Scope>(admin: &Admin, which: &str, scope: &S) -> Result<String, Failure> {
     if is_id(which, S::KIND.prefix()) {

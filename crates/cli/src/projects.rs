@@ -71,7 +71,7 @@ fn list(admin: &Admin, tenant: Option<&str>, as_json: bool, clock: Clock) -> Res
 
 fn create(admin: &Admin, new: &New, clock: Clock) -> Result<(), Failure> {
     let mut body = new.settings.members(clock).map_err(Failure::Usage)?;
-    let tenant = nodes::id_of(admin, &new.tenant, &OfAll)?;
+    let tenant = nodes::parent(admin, &new.tenant, &OfAll)?;
     body.insert("name".to_owned(), new.name.clone().into());
     body.insert("tenant".to_owned(), tenant.into());
     let project = admin.post("/projects", &body.into())?;

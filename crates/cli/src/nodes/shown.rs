@@ -40,13 +40,13 @@ impl Names {
         self.0.get(&id).cloned().unwrap_or(id)
     }
 
-    /// Where something belongs: `tenant 研发部, project default`.
+    /// Where something belongs and how it is: `tenant 研发部, project default, active`.
     pub(super) fn place(&self, node: &Value) -> String {
         let parts = ["tenant", "project"]
             .into_iter()
             .filter(|member| node[member].is_string())
             .map(|member| format!("{member} {}", self.of(node, member)));
-        let parts: Vec<String> = parts.collect();
+        let parts: Vec<String> = parts.chain([status(node)]).collect();
         parts.join(", ")
     }
 }

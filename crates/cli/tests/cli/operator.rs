@@ -152,7 +152,7 @@ fn settings_of_a_key_are_changed_and_what_is_not_named_stays() {
 #[test]
 fn a_change_that_cannot_be_made_says_what_is_wrong_and_changes_nothing() {
     let place = Place::new(
-        "[data]\nfolder = \"data\"\n[[keys]]\nname = \"fixed\"\nkey = \"sk-bl-fixed-0001\"\n",
+        "[data]\nfolder = \"data\"\n[[keys]]\nname = \"fixed\"\ntenant = \"文件\"\nkey = \"sk-bl-fixed-0001\"\n",
     );
     place.told(&["tenants", "create", "a"]);
     let new = ["keys", "create", "app", "--tenant", "a", "--weight", "2"];
@@ -189,6 +189,18 @@ fn a_change_that_cannot_be_made_says_what_is_wrong_and_changes_nothing() {
             .args(["keys", "change", "fixed", "--rpm", "5"]),
     );
     assert!(said.contains("stands in the configuration"), "{said}");
+    // Its tenant stands there, too, and nothing else can be made in it or beside it by its name.
+    let other = ["keys", "create", "other", "--tenant", "文件"];
+    let (_, said) = refused(place.command().args(other));
+    assert!(said.contains("bailian tenants create"), "{said}");
+    for arguments in [
+        ["tenants", "create", "文件"].as_slice(),
+        &["tenants", "change", "a", "--name", "文件"],
+    ] {
+        let (code, said) = refused(place.command().args(arguments));
+        assert_eq!(code, Some(1));
+        assert!(said.contains("name is taken"), "{said}");
+    }
     let fields = shown(&place, &["keys", "show", "app"]);
     assert_eq!(field(&fields, "weight"), Some("2"));
     assert_eq!(field(&fields, "rpm"), None);

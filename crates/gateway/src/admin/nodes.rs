@@ -4,6 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use bailian_tenants::model::Row;
 use bailian_tenants::settings::{Problem, Settings, SettingsInput};
+use bailian_tenants::store::StoreError;
 use bailian_tenants::{Directory, Level, NodeId};
 use http::StatusCode;
 use http::header::{ETAG, HeaderValue};
@@ -222,6 +223,9 @@ pub(super) fn patch(
     let row = act.accounting.admin.store().row(id)?;
     let row = row.ok_or_else(|| Fault::no_such(&id.to_string()))?;
     let input = merged(row.settings(), patch.members)?;
+    if id.level() == Level::Tenant && input.name != row.settings().name {
+        free_for_a_tenant(act, &input.name)?;
+    }
     let admin = &act.accounting.admin;
     let row = admin.update(id, expected, input, &act.actor, act.now().wall)?;
     answer(act, StatusCode::OK, row, false)
@@ -245,6 +249,19 @@ pub(super) fn delete(
 pub(super) fn changeable(act: &Act, id: NodeId) -> Result<(), Fault> {
     if is_fixed(act, id) {
         return Err(Fault::fixed(id));
+    }
+    Ok(())
+}
+
+/// The store keeps names of tenants unique, but knows none of those in the configuration.
+pub(super) fn free_for_a_tenant(act: &Act, name: &str) -> Result<(), Fault> {
+    let is_taken = act
+        .accounting
+        .fixed
+        .iter()
+        .any(|row| matches!(row, Row::Tenant(tenant) if tenant.settings.name == name));
+    if is_taken {
+        return Err(StoreError::NameTaken.into());
     }
     Ok(())
 }

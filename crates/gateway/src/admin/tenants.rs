@@ -46,6 +46,7 @@ pub(super) async fn list(act: Act, Params(query): Params<ListQuery>) -> Result<R
 )]
 pub(super) async fn create(act: Act, Input(new): Input<NewTenant>) -> Result<Response, Fault> {
     act.change(move |act| {
+        nodes::free_for_a_tenant(act, &new.0.name)?;
         let admin = &act.accounting.admin;
         let tenant = admin.create_tenant(new.0, &act.actor, act.now().wall)?;
         nodes::answer(act, StatusCode::CREATED, Row::Tenant(tenant), false)

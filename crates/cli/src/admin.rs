@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Ten thousand rows, which is the most there are in an answer, are smaller.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The entries that are asked for at once, and how many of these pages are read.
-const PAGE: &str = "1000";
+const PAGE: usize = 1000;
 const MAX_PAGES: usize = 100;
 
 /// Where the admin API is and what opens it.
@@ -92,29 +93,72 @@ impl Admin {
         self.ask(Method::GET, &url, Bytes::new())
     }
 
+    /// Reads what is at a path, if there is anything.
+    pub(crate) fn find(&self, path: &str) -> Result<Option<Value>, Failure> {
+        let (status, answer) = self.exchanged(Method::GET, &self.at(path), Bytes::new())?;
+        if status == StatusCode::NOT_FOUND && answer["error"]["code"] == "not_found" {
+            return Ok(None);
+        }
+        self.answer(status, answer).map(Some)
+    }
+
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.ask(Method::POST, &self.at(path), body.to_string().into())
+    }
+
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.ask(Method::PATCH, &self.at(path), body.to_string().into())
+    }
+
+    pub(crate) fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<(), Failure> {
+        let mut url = self.at(path);
+        url.query_pairs_mut().extend_pairs(query);
+        self.ask(Method::DELETE, &url, Bytes::new()).map(drop)
     }
 
     /// All entries of a list, page by page.
     pub(crate) fn list(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<Value>, Failure> {
         let mut all = Vec::new();
-        let mut after: Option<String> = None;
+        self.walk(path, query, "after", PAGE, |entry| {
+            all.push(entry);
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+
+    /// Gives the entries of a list to `take`, page by page, until it wants no more. `place` is the
+    /// parameter that says where a page begins.
+    pub(crate) fn walk(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        place: &str,
+        page: usize,
+        mut take: impl FnMut(Value) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        let limit = page.clamp(1, PAGE).to_string();
+        let mut next: Option<String> = None;
+        let mut count = 0;
         for _ in 0..MAX_PAGES {
             let mut query = query.to_vec();
-            query.push(("limit", PAGE));
-            query.extend(after.as_deref().map(|after| ("after", after)));
+            query.push(("limit", &limit));
+            query.extend(next.as_deref().map(|next| (place, next)));
             let mut page = self.get(path, &query)?;
-            if let Some(Value::Array(data)) = page.get_mut("data").map(Value::take) {
-                all.extend(data);
+            if let Value::Array(data) = page["data"].take() {
+                count += data.len();
+                for entry in data {
+                    if take(entry).is_break() {
+                        return Ok(());
+                    }
+                }
             }
-            after = page["next"].as_str().map(str::to_owned);
-            if after.is_none() {
-                return Ok(all);
+            next = page["next"].as_str().map(str::to_owned);
+            if next.is_none() {
+                return Ok(());
             }
         }
-        eprintln!("there are more; only the first {} are read", all.len());
-        Ok(all)
+        eprintln!("there are more; only the first {count} are read");
+        Ok(())
     }
 
     fn at(&self, path: &str) -> Url {
@@ -125,6 +169,26 @@ impl Admin {
     }
 
     fn ask(&self, method: Method, url: &Url, body: Bytes) -> Result<Value, Failure> {
+        let (status, answer) = self.exchanged(method, url, body)?;
+        self.answer(status, answer)
+    }
+
+    fn answer(&self, status: StatusCode, answer: Value) -> Result<Value, Failure> {
+        let has_answer = !answer.is_null() || status == StatusCode::NO_CONTENT;
+        if status.is_success() && has_answer {
+            Ok(answer)
+        } else {
+            Err(self.refusal(status, &answer))
+        }
+    }
+
+    /// Status and JSON of an answer; nothing for what is no JSON.
+    fn exchanged(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Bytes,
+    ) -> Result<(StatusCode, Value), Failure> {
         let request = Request::builder()
             .method(method)
             .uri(url.as_str())
@@ -140,12 +204,8 @@ impl Admin {
                 "the gateway at {at} did not answer within {PATIENCE:?}"
             ))
         })??;
-        let value = serde_json::from_slice(&body);
-        match value {
-            Ok(value) if status.is_success() => Ok(value),
-            Ok(value) => Err(self.refusal(status, &value)),
-            Err(_) => Err(self.refusal(status, &Value::Null)),
-        }
+        let answer = serde_json::from_slice(&body).unwrap_or_default();
+        Ok((status, answer))
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<(StatusCode, Vec<u8>), Failure> {
@@ -210,7 +270,11 @@ impl Admin {
                 let _ = write!(told, "\n  - {} {}", member("path"), member("message"));
             }
         }
-        Failure::run(anyhow!(told))
+        match code {
+            // What was said at the command line is what the gateway cannot use.
+            "invalid" => Failure::usage(anyhow!(told)),
+            _ => Failure::run(anyhow!(told)),
+        }
     }
 }
 

@@ -109,9 +109,16 @@ DashScope 2.x:  export DASHSCOPE_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={ke
 DashScope 1.x:  export DASHSCOPE_HTTP_BASE_URL={gateway}/api/v1 DASHSCOPE_API_KEY={key}
 bailian chat:   DASHSCOPE_BASE_URL={gateway} DASHSCOPE_API_KEY={key} bailian chat
 
-What was used and what it would have cost, and what the gateway knows of each model's limits:
+As its operator, see what was used and what it would have cost, and make keys with limits and budgets:
 
-curl -s '{gateway}/admin/v1/usage?group_by=model' -H "Authorization: Bearer {token}"
+export BAILIAN_ADMIN_URL={gateway} BAILIAN_ADMIN_TOKEN={token}
+bailian usage
+bailian records
+bailian tenants create 研发部
+bailian keys create app --tenant 研发部 --rpm 60 --budget day=5CNY
+
+What the gateway knows of each model's limits:
+
 curl -s {gateway}/admin/v1/lanes -H "Authorization: Bearer {token}"
 "#
     )

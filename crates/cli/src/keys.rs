@@ -1,41 +1,46 @@
 //! `bailian keys`: the gateway's virtual keys. A new secret is all that goes to standard output.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use anyhow::{Context as _, anyhow};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::admin::{self, Access, Admin, clean, is_id, text};
 use crate::failure::Failure;
-use crate::tenants;
-use crate::usage::table::{self, Side};
+use crate::moments::Clock;
+use crate::nodes::{self, Action, InProject, InTenant, Names, OfAll, Settings, Which};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    action: OfKeys,
+    #[command(flatten)]
+    clock: Clock,
     #[command(flatten)]
     access: Access,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum OfKeys {
     /// Lists keys, without what opens them.
     List {
         /// Lists those of this tenant, by its name or id.
         #[arg(long)]
         tenant: Option<String>,
+        /// Lists those of this project, by its name or id.
+        #[arg(long)]
+        project: Option<String>,
         /// Prints one JSON array.
         #[arg(long)]
         json: bool,
     },
     /// Makes a key and prints it, this once.
     Create(Box<New>),
+    #[command(flatten)]
+    One(Action<InProject>),
     /// Gives a key a new secret and prints it, this once.
     Rotate {
-        /// The key's id or name.
-        key: String,
+        #[command(flatten)]
+        which: Which<InProject>,
         /// How long the old secrets open beside the new one; 0s ends them at once, as it should be
         /// when one has leaked. At most 90d.
         #[arg(long, default_value = "24h")]
@@ -43,8 +48,8 @@ enum Action {
     },
     /// Ends a key for ever.
     Revoke {
-        /// The key's id or name.
-        key: String,
+        #[command(flatten)]
+        which: Which<InProject>,
         /// Ends its open streams at once, too.
         #[arg(long)]
         cut_streams: bool,
@@ -61,33 +66,23 @@ struct New {
     /// The tenant's project, by its name or id.
     #[arg(long, default_value = "default")]
     project: String,
-    /// The models that it may use, with commas between, such as qwen-plus or qwen* [default: all].
-    #[arg(long, value_delimiter = ',')]
-    models: Vec<String>,
-    /// The most requests a minute.
-    #[arg(long)]
-    rpm: Option<u64>,
-    /// The most tokens a minute.
-    #[arg(long)]
-    tpm: Option<u64>,
-    /// The most requests at once.
-    #[arg(long)]
-    concurrency: Option<u64>,
-    /// When it ends, such as 2026-12-31T16:00:00Z [default: never].
-    #[arg(long)]
-    expires_at: Option<String>,
-    /// Other settings of docs/keys.md as a JSON object, such as '{"budgets": […]}'.
-    #[arg(long, value_name = "JSON")]
-    settings: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let admin = Admin::open(&arguments.access)?;
+    let clock = arguments.clock;
     match &arguments.action {
-        Action::List { tenant, json } => list(&admin, tenant.as_deref(), *json),
-        Action::Create(new) => create(&admin, new),
-        Action::Rotate { key, overlap } => {
-            let key = find(&admin, key)?;
+        OfKeys::List {
+            tenant,
+            project,
+            json,
+        } => list(&admin, tenant.as_deref(), project.as_deref(), *json, clock),
+        OfKeys::Create(new) => create(&admin, new, clock),
+        OfKeys::One(action) => action.run(&admin, clock),
+        OfKeys::Rotate { which, overlap } => {
+            let key = which.find(&admin)?;
             let body = json!({ "overlap": overlap, "revision": key["revision"] });
             let path = format!("/keys/{}/rotate", text(&key, "id"));
             let rotated = admin.post(&path, &body)?;
@@ -95,115 +90,58 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             eprintln!("how long the old ones open, too: {}", clean(overlap));
             Ok(())
         }
-        Action::Revoke { key, cut_streams } => {
-            let key = find(&admin, key)?;
-            let path = format!("/keys/{}/revoke", text(&key, "id"));
-            admin.post(&path, &json!({ "cut_streams": cut_streams }))?;
-            eprintln!(
-                "key {} ({}) is revoked",
-                text(&key, "name"),
-                text(&key, "id")
-            );
+        OfKeys::Revoke { which, cut_streams } => {
+            let key = which.find(&admin)?;
+            let (id, name) = (text(&key, "id"), text(&key, "name"));
+            let body = json!({ "cut_streams": cut_streams });
+            admin.post(&format!("/keys/{id}/revoke"), &body)?;
+            eprintln!("key {name} ({id}) is revoked");
             Ok(())
         }
     }
 }
 
-fn list(admin: &Admin, tenant: Option<&str>, as_json: bool) -> Result<(), Failure> {
-    let tenant = tenant
-        .map(|tenant| tenants::id_of(admin, tenant))
-        .transpose()?;
-    let query = tenant.as_deref().map(|tenant| ("tenant", tenant));
-    let keys = admin.list("/keys", query.as_slice())?;
-    if as_json {
-        return admin::print(&format!("{:#}\n", Value::from(keys)));
-    }
-    let mut names = BTreeMap::new();
-    for path in ["/tenants", "/projects"] {
-        for node in admin.list(path, &[])? {
-            names.insert(text(&node, "id"), text(&node, "name"));
-        }
-    }
-    let shown = |id: String| names.get(&id).cloned().unwrap_or(id);
-    let rows: Vec<Vec<String>> = keys
-        .iter()
-        .map(|key| {
-            let credentials = key["credentials"].as_array().into_iter().flatten();
-            let public: Vec<String> = credentials
-                .filter_map(|it| it["public_id"].as_str().map(clean))
-                .collect();
-            let fixed = if key["fixed"] == true {
-                " (configuration)"
-            } else {
-                ""
-            };
-            vec![
-                text(key, "id"),
-                text(key, "name"),
-                shown(text(key, "tenant")),
-                shown(text(key, "project")),
-                format!("{}{fixed}", text(key, "status")),
-                text(key, "created_at").chars().take(10).collect(),
-                public.join(" "),
-            ]
-        })
-        .collect();
-    let heads = [
-        "ID", "NAME", "TENANT", "PROJECT", "STATUS", "CREATED", "SECRETS",
-    ];
-    let heads = heads.map(|head| (head.to_owned(), Side::Left));
-    admin::print(&table::aligned(&heads, &rows))
+fn list(
+    admin: &Admin,
+    tenant: Option<&str>,
+    project: Option<&str>,
+    as_json: bool,
+    clock: Clock,
+) -> Result<(), Failure> {
+    let tenant = tenant.map(|it| nodes::id_of(admin, it, &OfAll));
+    let tenant = tenant.transpose()?;
+    let scope = InTenant { tenant };
+    let project = project.map(|it| nodes::id_of(admin, it, &scope));
+    let project = project.transpose()?;
+    let mut query = Vec::new();
+    query.extend(scope.tenant.as_deref().map(|id| ("tenant", id)));
+    query.extend(project.as_deref().map(|id| ("project", id)));
+    let keys = admin.list("/keys", &query)?;
+    let names = Names::unless(as_json, admin)?;
+    let cells = |key: &Value| {
+        let credentials = key["credentials"].as_array().into_iter().flatten();
+        let public = credentials.filter_map(|it| it["public_id"].as_str().map(clean));
+        let public: Vec<String> = public.collect();
+        let place = vec![names.of(key, "tenant"), names.of(key, "project")];
+        [place, vec![public.join(" ")]]
+    };
+    let heads: [&[&str]; 2] = [&["TENANT", "PROJECT"], &["SECRETS"]];
+    admin::print(&nodes::list(keys, as_json, heads, cells, clock))
 }
 
-fn create(admin: &Admin, new: &New) -> Result<(), Failure> {
-    let mut body = settings(new).map_err(Failure::Usage)?;
-    let project = if is_id(&new.project, "p_") {
-        new.project.clone()
+fn create(admin: &Admin, new: &New, clock: Clock) -> Result<(), Failure> {
+    let mut body = new.settings.members(clock).map_err(Failure::Usage)?;
+    let tenant = if is_id(&new.project, "p_") {
+        None
     } else {
-        let tenant = tenants::id_of(admin, &new.tenant)?;
-        let query = [("tenant", tenant.as_str()), ("name", new.project.as_str())];
-        let projects = admin.list("/projects", &query)?;
-        let project = projects.first().map(|project| text(project, "id"));
-        project.ok_or_else(|| {
-            Failure::run(anyhow!(
-                "the tenant {} has no project {}; name another with --project",
-                clean(&new.tenant),
-                clean(&new.project)
-            ))
-        })?
+        Some(nodes::parent(admin, &new.tenant, &OfAll)?)
     };
-    body.insert("project".to_owned(), project.into());
-    let made = admin.post("/keys", &Value::Object(body))?;
-    told(&made, "is made")
-}
-
-fn settings(new: &New) -> anyhow::Result<Map<String, Value>> {
-    let mut body: Map<String, Value> = match &new.settings {
-        Some(text) => serde_json::from_str(text).context("--settings is not a JSON object")?,
-        None => Map::new(),
-    };
+    let scope = InTenant { tenant };
+    let project = nodes::parent(admin, &new.project, &scope)?;
     body.insert("name".to_owned(), new.name.clone().into());
-    if !new.models.is_empty() {
-        body.insert("models".to_owned(), new.models.clone().into());
-    }
-    if let Some(end) = &new.expires_at {
-        body.insert("expires_at".to_owned(), end.clone().into());
-    }
-    let limits = [
-        ("rpm", new.rpm),
-        ("tpm", new.tpm),
-        ("concurrency", new.concurrency),
-    ];
-    for (name, limit) in limits {
-        if let Some(limit) = limit {
-            let all = body.entry("limits").or_insert_with(|| json!({}));
-            let all = all
-                .as_object_mut()
-                .context("`limits` of --settings is no object")?;
-            all.insert(name.to_owned(), limit.into());
-        }
-    }
-    Ok(body)
+    body.insert("project".to_owned(), project.into());
+    let made = admin.post("/keys", &body.into())?;
+    told(&made, "is made")
 }
 
 /// Prints the secret of a key to standard output, and what happened to standard error.
@@ -220,29 +158,4 @@ fn told(key: &Value, what: &str) -> Result<(), Failure> {
                 format!("cannot write the secret, which is lost; `bailian keys rotate {id}`");
             Failure::run(anyhow::Error::new(error).context(lost))
         })
-}
-
-/// The key with an id or a name.
-fn find(admin: &Admin, key: &str) -> Result<Value, Failure> {
-    if is_id(key, "k_") {
-        return admin.get(&format!("/keys/{key}"), &[]);
-    }
-    let mut named = admin.list("/keys", &[("name", key)])?;
-    // A revoked one is not meant where another has the same name.
-    if named.len() > 1 {
-        named.retain(|key| key["status"] != "revoked");
-    }
-    let ids: Vec<String> = named.iter().map(|key| text(key, "id")).collect();
-    match (named.pop(), ids.len()) {
-        (Some(key), 1) => Ok(key),
-        (None, _) => Err(Failure::run(anyhow!(
-            "there is no key {}; `bailian keys list` shows all",
-            clean(key)
-        ))),
-        (Some(_), _) => Err(Failure::run(anyhow!(
-            "several keys have the name {}; give the id, one of {}",
-            clean(key),
-            ids.join(", ")
-        ))),
-    }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod audit;
 mod chat;
 mod completions;
 mod config;
@@ -22,13 +23,18 @@ mod listen;
 mod logging;
 mod memory;
 mod models;
+mod moments;
+mod nodes;
 mod open_files;
+mod projects;
+mod records;
 mod serve;
 #[cfg(unix)]
 mod service_manager;
 mod settings;
 mod shutdown;
 mod sim;
+mod table;
 mod tenants;
 mod usage;
 
@@ -73,10 +79,16 @@ enum Command {
     Import(import::Arguments),
     /// Shows what was used and what it cost, by a gateway's ledger.
     Usage(usage::Arguments),
-    /// Makes, lists, rotates and revokes a gateway's virtual keys.
+    /// Shows single requests by a gateway's ledger.
+    Records(records::Arguments),
+    /// Makes, shows, changes, rotates and revokes a gateway's virtual keys.
     Keys(keys::Arguments),
-    /// Lists and makes a gateway's tenants.
+    /// Makes, shows and changes the projects of a gateway's tenants.
+    Projects(projects::Arguments),
+    /// Makes, shows and changes a gateway's tenants.
     Tenants(tenants::Arguments),
+    /// Shows who changed which tenants, projects and keys.
+    Audit(audit::Arguments),
     /// Prints a completion script for a shell.
     Completions(completions::Arguments),
 }
@@ -114,8 +126,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
+        Command::Records(arguments) => records::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Projects(arguments) => projects::run(&arguments),
         Command::Tenants(arguments) => tenants::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

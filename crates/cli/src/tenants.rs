@@ -1,22 +1,26 @@
 //! `bailian tenants`: who pays.
 
-use anyhow::anyhow;
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-use crate::admin::{self, Access, Admin, clean, is_id, text};
+use serde_json::json;
+
+use crate::admin::{self, Access, Admin, clean, text};
 use crate::failure::Failure;
-use crate::usage::table::{self, Side};
+use crate::moments::Clock;
+use crate::nodes::{self, Action, OfAll, Settings};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    action: OfTenants,
+    #[command(flatten)]
+    clock: Clock,
     #[command(flatten)]
     access: Access,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum OfTenants {
     /// Lists tenants.
     List {
         /// Prints one JSON array.
@@ -24,79 +28,69 @@ enum Action {
         json: bool,
     },
     /// Makes a tenant with one project, so that keys can be made for it; prints the tenant's id.
-    Create {
-        /// The tenant's name.
-        name: String,
-        /// The project's name.
-        #[arg(long, default_value = "default")]
-        project: String,
-    },
+    Create(Box<New>),
+    #[command(flatten)]
+    One(Action<OfAll>),
+}
+
+#[derive(Debug, clap::Args)]
+struct New {
+    /// The tenant's name.
+    name: String,
+    /// The project's name.
+    #[arg(long, default_value = "default")]
+    project: String,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let admin = Admin::open(&arguments.access)?;
+    let clock = arguments.clock;
     match &arguments.action {
-        Action::List { json } => list(&admin, *json),
-        Action::Create { name, project } => create(&admin, name, project),
+        OfTenants::List { json } => list(&admin, *json, clock),
+        OfTenants::Create(new) => create(&admin, new, clock),
+        OfTenants::One(action) => action.run(&admin, clock),
     }
 }
 
-fn list(admin: &Admin, as_json: bool) -> Result<(), Failure> {
+fn list(admin: &Admin, as_json: bool, clock: Clock) -> Result<(), Failure> {
     let tenants = admin.list("/tenants", &[])?;
-    if as_json {
-        return admin::print(&format!("{:#}\n", Value::from(tenants)));
+    let mut projects: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    if !as_json {
+        for project in admin.list("/projects", &[])? {
+            let of_it = projects.entry(text(&project, "tenant")).or_default();
+            of_it.push(text(&project, "name"));
+        }
     }
-    let projects = admin.list("/projects", &[])?;
-    let rows: Vec<Vec<String>> = tenants
-        .iter()
-        .map(|tenant| {
-            let of_it = projects.iter().filter(|it| it["tenant"] == tenant["id"]);
-            let of_it: Vec<String> = of_it.map(|project| text(project, "name")).collect();
-            let fixed = if tenant["fixed"] == true {
-                " (configuration)"
-            } else {
-                ""
-            };
-            vec![
-                text(tenant, "id"),
-                text(tenant, "name"),
-                format!("{}{fixed}", text(tenant, "status")),
-                text(tenant, "created_at").chars().take(10).collect(),
-                of_it.join(", "),
+    let shown = nodes::list(
+        tenants,
+        as_json,
+        [&[], &["PROJECTS"]],
+        |tenant| {
+            let of_it = projects.get(&text(tenant, "id"));
+            [
+                vec![],
+                vec![of_it.map_or_else(String::new, |it| it.join(", "))],
             ]
-        })
-        .collect();
-    let heads = ["ID", "NAME", "STATUS", "CREATED", "PROJECTS"];
-    let heads = heads.map(|head| (head.to_owned(), Side::Left));
-    admin::print(&table::aligned(&heads, &rows))
+        },
+        clock,
+    );
+    admin::print(&shown)
 }
 
-fn create(admin: &Admin, name: &str, project: &str) -> Result<(), Failure> {
-    let tenant = admin.post("/tenants", &json!({ "name": name }))?;
+fn create(admin: &Admin, new: &New, clock: Clock) -> Result<(), Failure> {
+    let mut body = new.settings.members(clock).map_err(Failure::Usage)?;
+    body.insert("name".to_owned(), new.name.clone().into());
+    let tenant = admin.post("/tenants", &body.into())?;
     let id = text(&tenant, "id");
-    let (shown, shown_project) = (clean(name), clean(project));
+    let (shown, shown_project) = (clean(&new.name), clean(&new.project));
     eprintln!("tenant {shown} ({id}) is made");
     admin::print(&format!("{id}\n"))?;
-    admin.post("/projects", &json!({ "name": project, "tenant": id }))?;
+    admin.post("/projects", &json!({ "name": new.project, "tenant": id }))?;
     eprintln!(
         "its project is {shown_project}; next: `bailian keys create NAME --tenant {id} --project \
          {shown_project}`"
     );
     Ok(())
-}
-
-/// The id of the tenant with an id or a name.
-pub(crate) fn id_of(admin: &Admin, tenant: &str) -> Result<String, Failure> {
-    if is_id(tenant, "t_") {
-        return Ok(tenant.to_owned());
-    }
-    let named = admin.list("/tenants", &[("name", tenant)])?;
-    let id = named.first().map(|tenant| text(tenant, "id"));
-    id.ok_or_else(|| {
-        Failure::run(anyhow!(
-            "there is no tenant {}; `bailian tenants list` shows all, `bailian tenants create` \
-             makes one",
-            clean(tenant)
-        ))
-    })
 }

@@ -16,10 +16,12 @@ mod guard;
 mod input;
 mod keys;
 mod lanes;
+mod names;
 mod nodes;
 mod projects;
 mod query;
 mod quote;
+mod records;
 mod status;
 mod tenants;
 mod usage;
@@ -34,10 +36,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
+use utoipa::{PartialSchema as _, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::fault::Fault;
+use self::fault::{ErrorBody, Fault};
 pub(crate) use self::guard::AdminToken;
 use crate::worker::Workers;
 
@@ -93,7 +96,7 @@ fn parts() -> (Router<Workers>, OpenApi) {
         .routes(routes!(keys::revoke))
         .routes(routes!(usage::of_key))
         .routes(routes!(usage::usage))
-        .routes(routes!(usage::records))
+        .routes(routes!(records::records))
         .routes(routes!(export::export))
         .routes(routes!(audit::list))
         .routes(routes!(quote::quote))
@@ -115,6 +118,10 @@ fn finished(mut document: OpenApi) -> OpenApi {
         .collect();
     let components = document.components.get_or_insert_default();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    // What only `Faults` names is not collected from the handlers.
+    let mut schemas = vec![(ErrorBody::name().into_owned(), ErrorBody::schema())];
+    ErrorBody::schemas(&mut schemas);
+    components.schemas.extend(schemas);
     components.add_security_scheme("operator", SecurityScheme::Http(bearer));
     document.security = Some(vec![SecurityRequirement::new("operator", [""; 0])]);
     // An unknown member of settings is refused, but the same members stand in larger objects.

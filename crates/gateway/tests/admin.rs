@@ -651,6 +651,78 @@ async fn a_quote_has_the_lines_that_it_is_made_of() {
 }
 
 #[tokio::test]
+async fn a_request_is_found_by_its_id_here_or_upstream() {
+    let place = Place::new(json!({})).await;
+    let key = place.key(json!({ "name": "app" })).await;
+    for _ in 0..2 {
+        let status = place.call(key["key"].as_str().unwrap()).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    let records = place
+        .until("/records?settled=true", |page| {
+            page["data"].as_array().unwrap().len() == 2
+        })
+        .await;
+    let wanted = &records["data"][1];
+    let names = json!({ "tenant": "研发部", "project": "客服", "key": "app" });
+    assert_eq!(wanted["names"], names);
+    for name in ["id", "upstream_request_id"] {
+        let path = format!("/records?{name}={}", wanted[name].as_str().unwrap());
+        let found = place.get(&path).await;
+        assert_eq!(found["data"].as_array().unwrap().len(), 1, "{path}");
+        assert_eq!(&found["data"][0], wanted);
+    }
+    let path = "/records?id=01a21eb5-2414-776e-b1b4-4115d0a79f26";
+    assert_eq!(place.get(path).await["data"], json!([]));
+    let (status, _, error) = place
+        .ask(Method::GET, "/records?id=seventeen", Value::Null)
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(error["error"]["problems"][0]["path"], "id");
+}
+
+#[tokio::test]
+async fn days_and_hours_begin_where_the_operator_says() {
+    let place = Place::new(json!({})).await;
+    let key = place.key(json!({ "name": "app" })).await;
+    place.call(key["key"].as_str().unwrap()).await;
+    let hour = async |offset: &str| {
+        let path = format!("/usage?group_by=hour{offset}");
+        let usage = place.until(&path, |usage| usage["data"][0].is_object());
+        let usage = usage.await;
+        let hour = usage["data"][0]["group"]["hour"].as_str().unwrap();
+        hour[11..].parse::<i32>().unwrap()
+    };
+    let utc = hour("").await;
+    // A plus that nobody escaped arrives as a blank.
+    for offset in ["&offset=%2B08:00", "&offset=+08:00"] {
+        assert_eq!((hour(offset).await - utc).rem_euclid(24), 8);
+    }
+    let (status, _, error) = place
+        .ask(Method::GET, "/usage?offset=CST", Value::Null)
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(error["error"]["problems"][0]["path"], "offset");
+}
+
+#[tokio::test]
+async fn no_tenant_takes_the_name_of_one_in_the_configuration() {
+    let place = Place::new(json!({})).await;
+    let taken = json!({ "name": "文件" });
+    let (status, _, error) = place.ask(Method::POST, "/tenants", taken.clone()).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(error["error"]["code"], "name_taken");
+    let tenant = place.made("/tenants", json!({ "name": "研发部" })).await;
+    let path = format!("/tenants/{}", tenant["id"].as_str().unwrap());
+    let mut patch = taken;
+    patch["revision"] = tenant["revision"].clone();
+    let (status, _, error) = place.ask(Method::PATCH, &path, patch).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(error["error"]["code"], "name_taken");
+    assert_eq!(place.get(&path).await["name"], "研发部");
+}
+
+#[tokio::test]
 async fn the_document_describes_every_path_and_every_described_path_is_there() {
     let place = Place::new(json!({})).await;
     let document = place.get("/openapi.json").await;
@@ -683,6 +755,7 @@ async fn the_document_describes_every_path_and_every_described_path_is_there() {
         include_str!("../src/admin/lanes.rs"),
         include_str!("../src/admin/projects.rs"),
         include_str!("../src/admin/quote.rs"),
+        include_str!("../src/admin/records.rs"),
         include_str!("../src/admin/status.rs"),
         include_str!("../src/admin/tenants.rs"),
         include_str!("../src/admin/usage.rs"),

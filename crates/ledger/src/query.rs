@@ -32,6 +32,10 @@ pub struct Filter {
     pub outcome: Option<String>,
     /// Settled ones only, or unsettled ones only.
     pub settled: Option<bool>,
+    /// With this id.
+    pub id: Option<Uuid>,
+    /// With this id at upstream. No index helps here: give a time, too, where there are many records.
+    pub upstream_request_id: Option<String>,
 }
 
 /// By what usage is told apart.
@@ -60,10 +64,10 @@ pub enum GroupBy {
     Outcome,
     /// The version of the prices.
     PriceVersion,
-    /// The day on which it began, in UTC, as `2026-11-27`.
-    Day,
-    /// The hour in which it began, in UTC, as `2026-11-27T09`.
-    Hour,
+    /// The day on which it began, as `2026-11-27`, where clocks are so many seconds ahead of UTC.
+    Day(i32),
+    /// The hour in which it began, as `2026-11-27T09`, where clocks are so many seconds ahead of UTC.
+    Hour(i32),
 }
 
 /// Sums of one group. All of them are exact.

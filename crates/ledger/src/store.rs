@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub(crate) use self::columns::{COLUMNS, Column, Kind, Value};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Postgres, PostgresError};
+pub(crate) use self::sql::SUMS;
 pub use self::sqlite::Sqlite;
 use crate::query::{Filter, GroupBy, Page, UsageRow};
 use crate::record::{Record, Settlement};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use crate::query::UsageRow;
-use crate::store::{MOST_GROUPS, StoreError};
+use crate::store::{MOST_GROUPS, SUMS, StoreError};
 use crate::text::Currency;
 
 /// `a + b`, or `None` if no decimal holds it digit for digit: [`Decimal::checked_add`] would
@@ -21,12 +21,29 @@ pub(crate) fn add_exactly(a: Decimal, b: Decimal) -> Option<Decimal> {
 pub(crate) struct Groups(BTreeMap<Vec<Option<String>>, UsageRow>);
 
 impl Groups {
+    /// Adds a row of the statement about usage with `by` groups, by what reads its columns.
+    pub(crate) fn read(
+        &mut self,
+        by: usize,
+        text: impl Fn(usize) -> Result<Option<String>, StoreError>,
+        number: impl Fn(usize) -> Result<Option<i64>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let group = (0..by).map(&text).collect::<Result<Vec<_>, _>>()?;
+        let currency = text(by)?;
+        let mut sums = [0; SUMS.len()];
+        for (index, sum) in sums.iter_mut().enumerate() {
+            *sum = number(by + 1 + index)?.unwrap_or(0);
+        }
+        let costs = by + 1 + sums.len();
+        self.add(group, currency, sums, text(costs)?, text(costs + 1)?)
+    }
+
     /// Adds what one group has in one currency.
-    pub(crate) fn add(
+    fn add(
         &mut self,
         group: Vec<Option<String>>,
         currency: Option<String>,
-        sums: [i64; 12],
+        sums: [i64; SUMS.len()],
         cost: Option<String>,
         estimated_cost: Option<String>,
     ) -> Result<(), StoreError> {

@@ -67,7 +67,7 @@ impl Period {
     /// The number of the period that holds an instant; later periods have greater numbers.
     pub(crate) fn index(self, at: Timestamp, offset: UtcOffset) -> i64 {
         match self {
-            Self::Day => (at.as_second() + offset.seconds()).div_euclid(DAY_SECONDS),
+            Self::Day => (at.as_second() + i64::from(offset.seconds())).div_euclid(DAY_SECONDS),
             Self::Month => {
                 let date = offset.as_jiff().to_datetime(at).date();
                 i64::from(date.year()) * 12 + i64::from(date.month()) - 1
@@ -82,7 +82,7 @@ impl Period {
             Self::Day => {
                 let second = index
                     .checked_mul(DAY_SECONDS)?
-                    .checked_sub(offset.seconds())?;
+                    .checked_sub(i64::from(offset.seconds()))?;
                 Timestamp::from_second(second).ok()
             }
             Self::Month => {
@@ -118,12 +118,13 @@ impl UtcOffset {
     /// None at all.
     pub const UTC: Self = Self { minutes: 0 };
 
-    fn seconds(self) -> i64 {
-        i64::from(self.minutes) * 60
+    /// How many seconds clocks are ahead of UTC.
+    pub fn seconds(self) -> i32 {
+        i32::from(self.minutes) * 60
     }
 
     fn as_jiff(self) -> Offset {
-        Offset::from_seconds(i32::from(self.minutes) * 60).unwrap_or(Offset::UTC)
+        Offset::from_seconds(self.seconds()).unwrap_or(Offset::UTC)
     }
 }
 

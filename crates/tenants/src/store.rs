@@ -4,6 +4,8 @@
 mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod raw;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod select;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

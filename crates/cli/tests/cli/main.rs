@@ -11,6 +11,8 @@ mod http;
 mod import;
 mod killed;
 mod offline;
+mod operator;
+mod place;
 mod process;
 mod serve;
 mod usage;

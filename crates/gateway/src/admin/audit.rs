@@ -4,7 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use utoipa::{IntoParams, ToSchema};
 
-use super::fault::{ErrorBody, Fault};
+use super::fault::{Fault, Faults};
 use super::input::Act;
 use super::nodes::Page;
 use super::query::Fields;
@@ -50,8 +50,7 @@ struct AuditEntry {
     params(AuditQuery),
     responses(
         (status = 200, body = Page<AuditEntry>),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn list(act: Act, mut fields: Fields) -> Result<Response, Fault> {

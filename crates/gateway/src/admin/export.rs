@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use utoipa::IntoParams;
 
-use super::fault::{ErrorBody, Fault};
+use super::fault::{Fault, Faults};
 use super::input::Act;
 use super::query::{Fields, FilterQuery};
 use crate::accounting::Accounting;
@@ -52,8 +52,7 @@ pub(super) struct FormatQuery {
             (String = "application/x-ndjson"),
             (Vec<u8> = "application/vnd.apache.parquet"),
         )),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn export(act: Act, mut fields: Fields) -> Result<Response, Fault> {

@@ -1,5 +1,7 @@
 //! What the admin API says when it does not do what was asked: one form for all of it.
 
+use std::collections::BTreeMap;
+
 use axum::response::{IntoResponse, Response};
 use bailian_ledger::StoreError as LedgerError;
 use bailian_tenants::settings::Problem;
@@ -8,7 +10,8 @@ use bailian_tenants::{AdminError, NodeId};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, StatusCode};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::errors::ERROR_SOURCE;
 
@@ -16,6 +19,35 @@ use crate::errors::ERROR_SOURCE;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ErrorBody {
     error: Fault,
+}
+
+/// The answers that are errors, of every path, for the document.
+pub(super) struct Faults;
+
+impl IntoResponses for Faults {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        ["4XX", "5XX"]
+            .into_iter()
+            .map(|status| (status.to_owned(), described("")))
+            .collect()
+    }
+}
+
+/// The answer to a change that came too late, for the document.
+pub(super) struct Overtaken;
+
+impl IntoResponses for Overtaken {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        let fault = described("Somebody else was faster");
+        BTreeMap::from([("412".to_owned(), fault)])
+    }
+}
+
+fn described(what: &str) -> RefOr<openapi::Response> {
+    let schema = Ref::from_schema_name(ErrorBody::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let response = ResponseBuilder::new().description(what);
+    response.content("application/json", content).build().into()
 }
 
 /// What went wrong.

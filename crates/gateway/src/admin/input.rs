@@ -1,9 +1,11 @@
 //! Reading what the operator sends: bodies within bounds, and every problem with its place.
 
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bailian_tenants::Now;
 use bailian_tenants::settings::Problem;
 use bailian_tenants::store::Actor;
@@ -14,7 +16,6 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
 use super::fault::Fault;
 use crate::accounting::Accounting;
@@ -203,6 +204,20 @@ impl<T: DeserializeOwned> FromRequestParts<Workers> for Params<T> {
                 .map_or_else(|| error.to_string(), ToString::to_string);
             Fault::of_place("query", message.chars().take(300).collect::<String>())
         })
+    }
+}
+
+/// The id of a path. One that is none is not there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Id<T>(pub(super) T);
+
+impl<T: FromStr> FromRequestParts<Workers> for Id<T> {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, workers: &Workers) -> Result<Self, Fault> {
+        let text: Result<Path<String>, _> = Path::from_request_parts(parts, workers).await;
+        let Path(text) = text.map_err(|_| Fault::unknown_path())?;
+        text.parse().map(Self).map_err(|_| Fault::no_such(&text))
     }
 }
 

@@ -1,26 +1,19 @@
 //! `/keys`.
 
-use axum::Json;
-use axum::extract::Path;
 use axum::response::Response;
 use bailian_tenants::key::KeyText;
-use bailian_tenants::model::VirtualKey;
-use bailian_tenants::{KeyId, Level, NodeId, ProjectId};
-
-use super::fault::{ErrorBody, Fault};
-use super::input::{Act, IfMatch, Input, Params};
-use super::nodes::{self, DeleteQuery, ListQuery, Page, Patch, PatchBody};
-use super::view::{KeyView, View};
-use axum::response::IntoResponse as _;
-use bailian_tenants::model::Row;
+use bailian_tenants::model::{Row, VirtualKey};
 use bailian_tenants::settings::{Problem, SettingsInput};
+use bailian_tenants::{KeyId, Level, NodeId, ProjectId};
 use http::StatusCode;
-
-use super::input::{self, FromBody, Members};
-use super::view::MadeKey;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use utoipa::ToSchema;
+
+use super::fault::{Fault, Faults, Overtaken};
+use super::input::{self, Act, FromBody, Id, IfMatch, Input, Members, Params};
+use super::nodes::{self, DeleteQuery, ListQuery, Page, Patch, PatchBody};
+use super::view::{KeyView, MadeKey, View};
 
 /// A new key.
 #[derive(Debug)]
@@ -94,29 +87,18 @@ impl FromBody for Revoke {
     }
 }
 
-fn key_id(text: &str) -> Result<KeyId, Fault> {
-    text.parse().map_err(|_| Fault::no_such(text))
-}
-
-fn id(text: &str) -> Result<NodeId, Fault> {
-    key_id(text).map(NodeId::Key)
-}
-
 /// Keys, without what opens them, in the order of their ids.
 #[utoipa::path(
     get, path = "/keys", tag = "keys",
     params(ListQuery),
     responses(
         (status = 200, body = Page<KeyView>),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn list(act: Act, Params(query): Params<ListQuery>) -> Result<Response, Fault> {
-    let page: Page<View> = act
-        .run(move |act| nodes::list(act, Level::Key, &query))
-        .await?;
-    Ok(Json(page).into_response())
+    act.run(move |act| nodes::list(act, Level::Key, &query))
+        .await
 }
 
 /// Makes a key, and shows its secret this once.
@@ -125,8 +107,7 @@ pub(super) async fn list(act: Act, Params(query): Params<ListQuery>) -> Result<R
     request_body = NewKeyBody,
     responses(
         (status = 201, body = MadeKey),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn create(act: Act, Input(new): Input<NewKey>) -> Result<Response, Fault> {
@@ -173,13 +154,11 @@ fn made(
     params(("id" = String, Path)),
     responses(
         (status = 200, body = KeyView),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
-pub(super) async fn get(act: Act, Path(text): Path<String>) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.run(move |act| nodes::get(act, id)).await
+pub(super) async fn get(act: Act, Id(id): Id<KeyId>) -> Result<Response, Fault> {
+    act.run(move |act| nodes::get(act, NodeId::Key(id))).await
 }
 
 /// Changes some settings of a key, at the revision that was read.
@@ -189,19 +168,17 @@ pub(super) async fn get(act: Act, Path(text): Path<String>) -> Result<Response, 
     request_body = PatchBody,
     responses(
         (status = 200, body = KeyView),
-        (status = 412, description = "Somebody else was faster", body = ErrorBody),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Overtaken,
+        Faults,
     )
 )]
 pub(super) async fn patch(
     act: Act,
-    Path(text): Path<String>,
+    Id(id): Id<KeyId>,
     if_match: IfMatch,
     Input(patch): Input<Patch>,
 ) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.change(move |act| nodes::patch(act, id, if_match, patch))
+    act.change(move |act| nodes::patch(act, NodeId::Key(id), if_match, patch))
         .await
 }
 
@@ -211,19 +188,17 @@ pub(super) async fn patch(
     params(("id" = String, Path), ("If-Match" = Option<String>, Header), DeleteQuery),
     responses(
         (status = 204),
-        (status = 412, description = "Somebody else was faster", body = ErrorBody),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Overtaken,
+        Faults,
     )
 )]
 pub(super) async fn delete(
     act: Act,
-    Path(text): Path<String>,
+    Id(id): Id<KeyId>,
     if_match: IfMatch,
     Params(query): Params<DeleteQuery>,
 ) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.change(move |act| nodes::delete(act, id, if_match, &query))
+    act.change(move |act| nodes::delete(act, NodeId::Key(id), if_match, &query))
         .await
 }
 
@@ -234,18 +209,16 @@ pub(super) async fn delete(
     request_body = Rotate,
     responses(
         (status = 200, body = MadeKey),
-        (status = 412, description = "Somebody else was faster", body = ErrorBody),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Overtaken,
+        Faults,
     )
 )]
 pub(super) async fn rotate(
     act: Act,
-    Path(text): Path<String>,
+    Id(id): Id<KeyId>,
     if_match: IfMatch,
     Input(rotate): Input<Rotate>,
 ) -> Result<Response, Fault> {
-    let id = key_id(&text)?;
     let expected = if_match.or(rotate.revision)?;
     let Ok(overlap) = humantime::parse_duration(&rotate.overlap) else {
         let problem = "is not a duration such as \"24h\" or \"0s\"";
@@ -267,16 +240,14 @@ pub(super) async fn rotate(
     request_body = Revoke,
     responses(
         (status = 200, body = KeyView),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn revoke(
     act: Act,
-    Path(text): Path<String>,
+    Id(id): Id<KeyId>,
     Input(revoke): Input<Revoke>,
 ) -> Result<Response, Fault> {
-    let id = key_id(&text)?;
     act.change(move |act| {
         nodes::changeable(act, NodeId::Key(id))?;
         let (admin, now) = (&act.accounting.admin, act.now().wall);

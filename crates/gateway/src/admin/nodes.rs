@@ -1,8 +1,10 @@
 //! What tenants, projects and keys have in common: lists, reading, changing, deleting.
 
+use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use bailian_tenants::model::Row;
 use bailian_tenants::settings::{Problem, Settings, SettingsInput};
+use bailian_tenants::store::StoreError;
 use bailian_tenants::{Directory, Level, NodeId};
 use http::StatusCode;
 use http::header::{ETAG, HeaderValue};
@@ -99,7 +101,7 @@ pub(super) struct PatchBody {
 }
 
 /// One page of the tenants, projects or keys.
-pub(super) fn list(act: &Act, level: Level, query: &ListQuery) -> Result<Page<View>, Fault> {
+pub(super) fn list(act: &Act, level: Level, query: &ListQuery) -> Result<Response, Fault> {
     let mut problems = Vec::new();
     let mut id = |name: &str, text: &Option<String>| -> Option<NodeId> {
         let text = text.as_deref()?;
@@ -142,7 +144,7 @@ pub(super) fn list(act: &Act, level: Level, query: &ListQuery) -> Result<Page<Vi
             data.extend(view(act, row, is_fixed));
         }
     }
-    Ok(Page::new(data, next))
+    Ok(Json(Page::new(data, next)).into_response())
 }
 
 fn parent_is(directory: &Directory, id: NodeId, project: NodeId) -> bool {
@@ -202,7 +204,7 @@ pub(super) fn answer(
 
 /// An answer with a revision as its tag.
 pub(super) fn tagged(status: StatusCode, revision: u64, body: &impl Serialize) -> Response {
-    let mut response = (status, axum::Json(body)).into_response();
+    let mut response = (status, Json(body)).into_response();
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
         response.headers_mut().insert(ETAG, tag);
     }
@@ -221,6 +223,9 @@ pub(super) fn patch(
     let row = act.accounting.admin.store().row(id)?;
     let row = row.ok_or_else(|| Fault::no_such(&id.to_string()))?;
     let input = merged(row.settings(), patch.members)?;
+    if id.level() == Level::Tenant && input.name != row.settings().name {
+        free_for_a_tenant(act, &input.name)?;
+    }
     let admin = &act.accounting.admin;
     let row = admin.update(id, expected, input, &act.actor, act.now().wall)?;
     answer(act, StatusCode::OK, row, false)
@@ -244,6 +249,19 @@ pub(super) fn delete(
 pub(super) fn changeable(act: &Act, id: NodeId) -> Result<(), Fault> {
     if is_fixed(act, id) {
         return Err(Fault::fixed(id));
+    }
+    Ok(())
+}
+
+/// The store keeps names of tenants unique, but knows none of those in the configuration.
+pub(super) fn free_for_a_tenant(act: &Act, name: &str) -> Result<(), Fault> {
+    let is_taken = act
+        .accounting
+        .fixed
+        .iter()
+        .any(|row| matches!(row, Row::Tenant(tenant) if tenant.settings.name == name));
+    if is_taken {
+        return Err(StoreError::NameTaken.into());
     }
     Ok(())
 }

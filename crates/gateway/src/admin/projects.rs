@@ -1,21 +1,16 @@
 //! `/projects`.
 
-use axum::Json;
-use axum::extract::Path;
 use axum::response::Response;
-use bailian_tenants::{Level, NodeId, ProjectId, TenantId};
-
-use super::fault::{ErrorBody, Fault};
-use super::input::{Act, IfMatch, Input, Params};
-use super::nodes::{self, DeleteQuery, ListQuery, Page, Patch, PatchBody};
-use super::view::{ProjectView, View};
-use axum::response::IntoResponse as _;
 use bailian_tenants::model::Row;
 use bailian_tenants::settings::{Problem, SettingsInput};
+use bailian_tenants::{Level, NodeId, ProjectId, TenantId};
 use http::StatusCode;
-
-use super::input::{FromBody, Members};
 use utoipa::ToSchema;
+
+use super::fault::{Fault, Faults, Overtaken};
+use super::input::{Act, FromBody, Id, IfMatch, Input, Members, Params};
+use super::nodes::{self, DeleteQuery, ListQuery, Page, Patch, PatchBody};
+use super::view::ProjectView;
 
 /// A new project.
 #[derive(Debug)]
@@ -47,26 +42,18 @@ impl FromBody for NewProject {
     }
 }
 
-fn id(text: &str) -> Result<NodeId, Fault> {
-    let id: ProjectId = text.parse().map_err(|_| Fault::no_such(text))?;
-    Ok(NodeId::Project(id))
-}
-
 /// Projects, in the order of their ids.
 #[utoipa::path(
     get, path = "/projects", tag = "keys",
     params(ListQuery),
     responses(
         (status = 200, body = Page<ProjectView>),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn list(act: Act, Params(query): Params<ListQuery>) -> Result<Response, Fault> {
-    let page: Page<View> = act
-        .run(move |act| nodes::list(act, Level::Project, &query))
-        .await?;
-    Ok(Json(page).into_response())
+    act.run(move |act| nodes::list(act, Level::Project, &query))
+        .await
 }
 
 /// Makes a project.
@@ -75,8 +62,7 @@ pub(super) async fn list(act: Act, Params(query): Params<ListQuery>) -> Result<R
     request_body = NewProjectBody,
     responses(
         (status = 201, body = ProjectView),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn create(act: Act, Input(new): Input<NewProject>) -> Result<Response, Fault> {
@@ -96,13 +82,12 @@ pub(super) async fn create(act: Act, Input(new): Input<NewProject>) -> Result<Re
     params(("id" = String, Path)),
     responses(
         (status = 200, body = ProjectView),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
-pub(super) async fn get(act: Act, Path(text): Path<String>) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.run(move |act| nodes::get(act, id)).await
+pub(super) async fn get(act: Act, Id(id): Id<ProjectId>) -> Result<Response, Fault> {
+    act.run(move |act| nodes::get(act, NodeId::Project(id)))
+        .await
 }
 
 /// Changes some settings of a project, at the revision that was read.
@@ -112,19 +97,17 @@ pub(super) async fn get(act: Act, Path(text): Path<String>) -> Result<Response, 
     request_body = PatchBody,
     responses(
         (status = 200, body = ProjectView),
-        (status = 412, description = "Somebody else was faster", body = ErrorBody),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Overtaken,
+        Faults,
     )
 )]
 pub(super) async fn patch(
     act: Act,
-    Path(text): Path<String>,
+    Id(id): Id<ProjectId>,
     if_match: IfMatch,
     Input(patch): Input<Patch>,
 ) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.change(move |act| nodes::patch(act, id, if_match, patch))
+    act.change(move |act| nodes::patch(act, NodeId::Project(id), if_match, patch))
         .await
 }
 
@@ -134,18 +117,16 @@ pub(super) async fn patch(
     params(("id" = String, Path), ("If-Match" = Option<String>, Header), DeleteQuery),
     responses(
         (status = 204),
-        (status = 412, description = "Somebody else was faster", body = ErrorBody),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Overtaken,
+        Faults,
     )
 )]
 pub(super) async fn delete(
     act: Act,
-    Path(text): Path<String>,
+    Id(id): Id<ProjectId>,
     if_match: IfMatch,
     Params(query): Params<DeleteQuery>,
 ) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.change(move |act| nodes::delete(act, id, if_match, &query))
+    act.change(move |act| nodes::delete(act, NodeId::Project(id), if_match, &query))
         .await
 }

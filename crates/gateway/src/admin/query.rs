@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::FromRequestParts;
 use bailian_ledger::{Cursor, Filter};
 use bailian_tenants::settings::Problem;
-use bailian_tenants::{Directory, Level, NodeId};
+use bailian_tenants::{Directory, Level, NodeId, UtcOffset};
 use http::request::Parts;
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
@@ -22,7 +22,7 @@ use crate::worker::Workers;
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "for the document alone; `Fields` reads it")]
 pub(super) struct FilterQuery {
-    /// Begun at this moment or later: `2026-11-27T08:00:00+08:00`, or a day (midnight in UTC).
+    /// Begun at this moment or later: `2026-11-27T08:00:00+08:00`, or a day.
     from: Option<String>,
     /// Begun before this moment.
     to: Option<String>,
@@ -42,6 +42,12 @@ pub(super) struct FilterQuery {
     outcome: Option<String>,
     /// `true` for settled ones only, `false` for unsettled ones only.
     settled: Option<bool>,
+    /// With this id, as the header `x-request-id` of the answer said it.
+    id: Option<String>,
+    /// With this id at upstream, as errors of the service say it. Slow without `from`.
+    upstream_request_id: Option<String>,
+    /// Where days begin, and hours: such as `+08:00`; in UTC if left out.
+    offset: Option<String>,
 }
 
 /// The members of a query, taken one by one; what is wrong with them is collected.
@@ -49,6 +55,7 @@ pub(super) struct FilterQuery {
 pub(super) struct Fields {
     left: BTreeMap<String, String>,
     problems: Vec<Problem>,
+    offset: Option<UtcOffset>,
 }
 
 impl FromRequestParts<Workers> for Fields {
@@ -60,6 +67,7 @@ impl FromRequestParts<Workers> for Fields {
         let mut fields = Self {
             left: BTreeMap::new(),
             problems: Vec::new(),
+            offset: None,
         };
         for (name, value) in pairs.0 {
             if fields.left.insert(name.clone(), value).is_some() {
@@ -110,8 +118,9 @@ impl Fields {
     pub(super) fn filter(&mut self, directory: &Directory) -> Filter {
         let moment = "a moment such as 2026-11-27T08:00:00+08:00, or a day such as 2026-11-27";
         let mut filter = Filter::default();
-        filter.from_unix_ms = self.read("from", moment, unix_ms);
-        filter.to_unix_ms = self.read("to", moment, unix_ms);
+        let offset = self.offset();
+        filter.from_unix_ms = self.read("from", moment, |text| unix_ms(text, offset));
+        filter.to_unix_ms = self.read("to", moment, |text| unix_ms(text, offset));
         filter.tenant = self.node(directory, Level::Tenant);
         filter.project = self.node(directory, Level::Project);
         filter.key_id = self.node(directory, Level::Key);
@@ -120,7 +129,21 @@ impl Fields {
         filter.surface = self.text("surface");
         filter.outcome = self.text("outcome");
         filter.settled = self.read("settled", "true or false", |text| text.parse().ok());
+        filter.id = self.read("id", "a request's id", |text| Uuid::parse_str(text).ok());
+        filter.upstream_request_id = self.text("upstream_request_id");
         filter
+    }
+
+    /// Where days begin. It may be asked for again.
+    pub(super) fn offset(&mut self) -> UtcOffset {
+        if let Some(offset) = self.offset {
+            return offset;
+        }
+        let offset = self.read("offset", "a distance from UTC such as +08:00", |text| {
+            // A plus that nobody wrote as `%2B` arrives as a blank.
+            text.replacen(' ', "+", 1).parse().ok()
+        });
+        *self.offset.insert(offset.unwrap_or(UtcOffset::UTC))
     }
 
     /// The id of what is named; a text that nobody has as a name stays as it is.
@@ -155,14 +178,15 @@ impl Fields {
     }
 }
 
-/// A moment in RFC 3339, or a day's midnight in UTC, in milliseconds since the Unix epoch.
-pub(super) fn unix_ms(text: &str) -> Option<u64> {
+/// A moment in RFC 3339, or a day's midnight, in milliseconds since the Unix epoch.
+pub(super) fn unix_ms(text: &str, offset: UtcOffset) -> Option<u64> {
     let at = match text.parse::<Timestamp>() {
         Ok(at) => at,
         Err(_) if text.len() > 10 => return None,
         Err(_) => {
             let day: Date = text.parse().ok()?;
-            Offset::UTC
+            Offset::from_seconds(offset.seconds())
+                .ok()?
                 .to_timestamp(day.to_datetime(Time::midnight()))
                 .ok()?
         }
@@ -191,9 +215,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_read_with_its_offset_and_a_day_begins_in_utc() {
-        assert_eq!(unix_ms("1970-01-02"), Some(86_400_000));
-        assert_eq!(unix_ms("1970-01-01T08:00:01+08:00"), Some(1_000));
+    fn a_moment_is_read_with_its_offset_and_a_day_begins_where_it_is_said() {
+        let utc = UtcOffset::UTC;
+        assert_eq!(unix_ms("1970-01-02", utc), Some(86_400_000));
+        assert_eq!(unix_ms("1970-01-02", UtcOffset::BEIJING), Some(57_600_000));
+        assert_eq!(unix_ms("1970-01-01T08:00:01+08:00", utc), Some(1_000));
         for wrong in [
             "",
             "yesterday",
@@ -201,7 +227,7 @@ mod tests {
             "1969-12-31",
             "2026-11-27T08:00:00",
         ] {
-            assert_eq!(unix_ms(wrong), None, "{wrong}");
+            assert_eq!(unix_ms(wrong, utc), None, "{wrong}");
         }
     }
 

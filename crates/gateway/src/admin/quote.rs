@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse as _, Response};
 use bailian_prices::{Context, Currency, Decimal, InputSplit, Options, PriceBook, Request, Usage};
+use bailian_tenants::UtcOffset;
 use bailian_tenants::settings::Problem;
 use http::StatusCode;
 use serde::Deserialize;
@@ -143,7 +144,8 @@ pub(super) async fn quote(
 ) -> Result<Response, Fault> {
     let state = &worker.state;
     let now = state.clock.unix_millis();
-    let at = match quote.at.as_deref().map(unix_ms) {
+    let at = quote.at.as_deref();
+    let at = match at.map(|at| unix_ms(at, UtcOffset::UTC)) {
         Some(None) => {
             let problem = "is not a moment such as 2026-11-27T08:00:00+08:00";
             return Err(Fault::of_place("at", problem));

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::fault::{ErrorBody, Fault};
+use super::fault::{Fault, Faults};
 use super::input::blocking;
 use crate::worker::Worker;
 
@@ -78,8 +78,7 @@ struct LaneCounts {
     get, path = "/status", tag = "status",
     responses(
         (status = 200, body = Status),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn status(Shared(worker): Shared<Worker>) -> Result<Json<Status>, Fault> {

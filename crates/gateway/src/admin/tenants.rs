@@ -1,20 +1,15 @@
 //! `/tenants`.
 
-use axum::Json;
-use axum::extract::Path;
 use axum::response::Response;
-use bailian_tenants::{Level, NodeId, TenantId};
-
-use super::fault::{ErrorBody, Fault};
-use super::input::{Act, IfMatch, Input, Params};
-use super::nodes::{self, DeleteQuery, ListQuery, Page, Patch, PatchBody};
-use super::view::{TenantView, View};
-use axum::response::IntoResponse as _;
 use bailian_tenants::model::Row;
 use bailian_tenants::settings::{Problem, SettingsInput};
+use bailian_tenants::{Level, NodeId, TenantId};
 use http::StatusCode;
 
-use super::input::{self, FromBody};
+use super::fault::{Fault, Faults, Overtaken};
+use super::input::{self, Act, FromBody, Id, IfMatch, Input, Params};
+use super::nodes::{self, DeleteQuery, ListQuery, Page, Patch, PatchBody};
+use super::view::TenantView;
 
 /// A new tenant.
 #[derive(Debug)]
@@ -26,26 +21,18 @@ impl FromBody for NewTenant {
     }
 }
 
-fn id(text: &str) -> Result<NodeId, Fault> {
-    let id: TenantId = text.parse().map_err(|_| Fault::no_such(text))?;
-    Ok(NodeId::Tenant(id))
-}
-
 /// Tenants, in the order of their ids.
 #[utoipa::path(
     get, path = "/tenants", tag = "keys",
     params(ListQuery),
     responses(
         (status = 200, body = Page<TenantView>),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn list(act: Act, Params(query): Params<ListQuery>) -> Result<Response, Fault> {
-    let page: Page<View> = act
-        .run(move |act| nodes::list(act, Level::Tenant, &query))
-        .await?;
-    Ok(Json(page).into_response())
+    act.run(move |act| nodes::list(act, Level::Tenant, &query))
+        .await
 }
 
 /// Makes a tenant.
@@ -54,12 +41,12 @@ pub(super) async fn list(act: Act, Params(query): Params<ListQuery>) -> Result<R
     request_body = SettingsInput,
     responses(
         (status = 201, body = TenantView),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn create(act: Act, Input(new): Input<NewTenant>) -> Result<Response, Fault> {
     act.change(move |act| {
+        nodes::free_for_a_tenant(act, &new.0.name)?;
         let admin = &act.accounting.admin;
         let tenant = admin.create_tenant(new.0, &act.actor, act.now().wall)?;
         nodes::answer(act, StatusCode::CREATED, Row::Tenant(tenant), false)
@@ -73,13 +60,12 @@ pub(super) async fn create(act: Act, Input(new): Input<NewTenant>) -> Result<Res
     params(("id" = String, Path)),
     responses(
         (status = 200, body = TenantView),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
-pub(super) async fn get(act: Act, Path(text): Path<String>) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.run(move |act| nodes::get(act, id)).await
+pub(super) async fn get(act: Act, Id(id): Id<TenantId>) -> Result<Response, Fault> {
+    act.run(move |act| nodes::get(act, NodeId::Tenant(id)))
+        .await
 }
 
 /// Changes some settings of a tenant, at the revision that was read.
@@ -89,19 +75,17 @@ pub(super) async fn get(act: Act, Path(text): Path<String>) -> Result<Response, 
     request_body = PatchBody,
     responses(
         (status = 200, body = TenantView),
-        (status = 412, description = "Somebody else was faster", body = ErrorBody),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Overtaken,
+        Faults,
     )
 )]
 pub(super) async fn patch(
     act: Act,
-    Path(text): Path<String>,
+    Id(id): Id<TenantId>,
     if_match: IfMatch,
     Input(patch): Input<Patch>,
 ) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.change(move |act| nodes::patch(act, id, if_match, patch))
+    act.change(move |act| nodes::patch(act, NodeId::Tenant(id), if_match, patch))
         .await
 }
 
@@ -111,18 +95,16 @@ pub(super) async fn patch(
     params(("id" = String, Path), ("If-Match" = Option<String>, Header), DeleteQuery),
     responses(
         (status = 204),
-        (status = 412, description = "Somebody else was faster", body = ErrorBody),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Overtaken,
+        Faults,
     )
 )]
 pub(super) async fn delete(
     act: Act,
-    Path(text): Path<String>,
+    Id(id): Id<TenantId>,
     if_match: IfMatch,
     Params(query): Params<DeleteQuery>,
 ) -> Result<Response, Fault> {
-    let id = id(&text)?;
-    act.change(move |act| nodes::delete(act, id, if_match, &query))
+    act.change(move |act| nodes::delete(act, NodeId::Tenant(id), if_match, &query))
         .await
 }

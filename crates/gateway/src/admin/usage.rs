@@ -1,46 +1,44 @@
-//! What was used: sums, single records, and how a key's limits stand now.
+//! What was used: sums, and how a key's limits stand now.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
-use bailian_ledger::{GroupBy, Page as LedgerPage, Record, UsageRow};
+use bailian_ledger::{GroupBy, UsageRow};
 use bailian_tenants::budget::{NodeUsage, PeriodUsage};
 use bailian_tenants::settings::Unit;
-use bailian_tenants::{Directory, KeyId, Money, NodeId};
+use bailian_tenants::{KeyId, Money, NodeId};
 use jiff::Timestamp;
 use serde::Serialize;
-use utoipa::openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, schema::Type};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 
-use super::fault::{ErrorBody, Fault};
-use super::input::Act;
+use super::fault::{Fault, Faults};
+use super::input::{Act, Id};
+use super::names::Names;
 use super::nodes::Page;
-use super::query::{Fields, FilterQuery, cursor, cursor_text};
+use super::query::{Fields, FilterQuery};
 
-/// The most records of a page.
-const MOST_RECORDS: u32 = 1_000;
-/// The records of a page by default.
-const USUAL_RECORDS: u32 = 100;
 /// The most rows of an answer about usage: what is more than anybody reads.
 const MOST_ROWS: usize = 10_000;
 
-const GROUPS: [(&str, GroupBy); 13] = [
-    ("tenant", GroupBy::Tenant),
-    ("project", GroupBy::Project),
-    ("key", GroupBy::Key),
-    ("model", GroupBy::Model),
-    ("upstream_model", GroupBy::UpstreamModel),
-    ("account", GroupBy::Account),
-    ("region", GroupBy::Region),
-    ("surface", GroupBy::Surface),
-    ("dialect", GroupBy::Dialect),
-    ("outcome", GroupBy::Outcome),
-    ("price_version", GroupBy::PriceVersion),
-    ("day", GroupBy::Day),
-    ("hour", GroupBy::Hour),
-];
+/// By what usage is told apart, where clocks are so many seconds ahead of UTC.
+const fn groups_at(ahead: i32) -> [(&'static str, GroupBy); 13] {
+    [
+        ("tenant", GroupBy::Tenant),
+        ("project", GroupBy::Project),
+        ("key", GroupBy::Key),
+        ("model", GroupBy::Model),
+        ("upstream_model", GroupBy::UpstreamModel),
+        ("account", GroupBy::Account),
+        ("region", GroupBy::Region),
+        ("surface", GroupBy::Surface),
+        ("dialect", GroupBy::Dialect),
+        ("outcome", GroupBy::Outcome),
+        ("price_version", GroupBy::PriceVersion),
+        ("day", GroupBy::Day(ahead)),
+        ("hour", GroupBy::Hour(ahead)),
+    ]
+}
 
 /// By what usage is told apart.
 #[derive(IntoParams)]
@@ -48,22 +46,9 @@ const GROUPS: [(&str, GroupBy); 13] = [
 #[expect(dead_code, reason = "for the document alone")]
 pub(super) struct GroupQuery {
     /// Any of `tenant`, `project`, `key`, `model`, `upstream_model`, `account`, `region`, `surface`,
-    /// `dialect`, `outcome`, `price_version`, `day`, `hour` (both in UTC), with commas between.
+    /// `dialect`, `outcome`, `price_version`, `day`, `hour`, with commas between.
     #[param(example = "tenant,model,day")]
     group_by: Option<String>,
-}
-
-/// Which page of the records.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "for the document alone")]
-pub(super) struct PageQuery {
-    /// Only what is behind this place, which `next` of the page before said.
-    after: Option<String>,
-    /// The most records, up to 1000; 100 if left out.
-    limit: Option<u32>,
-    /// `newest` (if left out) or `oldest` first.
-    order: Option<String>,
 }
 
 /// Sums of one group. All of them are exact.
@@ -103,8 +88,7 @@ pub(super) struct UsageOf {
     params(FilterQuery, GroupQuery),
     responses(
         (status = 200, body = Page<UsageOf>),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
 pub(super) async fn usage(act: Act, mut fields: Fields) -> Result<Response, Fault> {
@@ -133,15 +117,16 @@ pub(super) async fn usage(act: Act, mut fields: Fields) -> Result<Response, Faul
 
 fn groups(fields: &mut Fields) -> Vec<(&'static str, GroupBy)> {
     let mut by: Vec<(&'static str, GroupBy)> = Vec::new();
+    let known = groups_at(fields.offset().seconds());
     let text = fields.text("group_by").unwrap_or_default();
     for word in text.split(',').filter(|word| !word.is_empty()).take(50) {
-        match GROUPS.iter().find(|(name, _)| *name == word.trim()) {
+        match known.iter().find(|(name, _)| *name == word.trim()) {
             Some(group) if by.contains(group) => {
                 fields.problem("group_by", format!("names {} twice", group.0));
             }
             Some(group) => by.push(*group),
             None => {
-                let known: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+                let known = known.map(|(name, _)| name);
                 let problem = format!("is made of {}, with commas between", known.join(", "));
                 fields.problem("group_by", problem);
                 break;
@@ -151,28 +136,15 @@ fn groups(fields: &mut Fields) -> Vec<(&'static str, GroupBy)> {
     by
 }
 
-/// Names by id.
-struct Names(BTreeMap<String, String>);
-
-impl Names {
-    fn of(directory: &Directory) -> Self {
-        let named = directory.nodes().map(|(_, node)| {
-            let (id, name) = (node.id().to_string(), node.name().to_owned());
-            (id, name)
-        });
-        Self(named.collect())
-    }
-}
-
 impl UsageOf {
     fn new(row: UsageRow, by: &[(&'static str, GroupBy)], names: &Names) -> Self {
         let mut group = BTreeMap::new();
         let mut known_as = BTreeMap::new();
         for ((word, kind), value) in by.iter().zip(row.group) {
             if matches!(kind, GroupBy::Tenant | GroupBy::Project | GroupBy::Key)
-                && let Some(name) = value.as_ref().and_then(|id| names.0.get(id))
+                && let Some(name) = value.as_ref().and_then(|id| names.get(id))
             {
-                known_as.insert(*word, name.clone());
+                known_as.insert(*word, name.to_owned());
             }
             group.insert(*word, value);
         }
@@ -201,80 +173,6 @@ impl UsageOf {
             estimated_cost: money(row.estimated_cost),
         }
     }
-}
-
-/// A record with the columns of the ledger's store.
-#[derive(Debug)]
-pub(super) struct RecordOf;
-
-impl PartialSchema for RecordOf {
-    fn schema() -> RefOr<Schema> {
-        let mut object = ObjectBuilder::new();
-        for (name, kind, is_optional) in Record::column_types() {
-            let kind = match kind {
-                "integer" => Type::Integer,
-                "boolean" => Type::Boolean,
-                "array" => {
-                    object = object.property(name, ArrayBuilder::new().items(ObjectBuilder::new()));
-                    continue;
-                }
-                _ => Type::String,
-            };
-            let kinds = [kind].into_iter().chain(is_optional.then_some(Type::Null));
-            let kinds: utoipa::openapi::schema::SchemaType = kinds.collect();
-            object = object.property(name, ObjectBuilder::new().schema_type(kinds));
-        }
-        object.description(Some("See docs/ledger.md.")).into()
-    }
-}
-
-impl ToSchema for RecordOf {
-    fn name() -> std::borrow::Cow<'static, str> {
-        "Record".into()
-    }
-}
-
-/// Records, the newest first.
-#[utoipa::path(
-    get, path = "/records", tag = "usage",
-    params(FilterQuery, PageQuery),
-    responses(
-        (status = 200, body = Page<RecordOf>),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
-    )
-)]
-pub(super) async fn records(act: Act, mut fields: Fields) -> Result<Response, Fault> {
-    let filter = fields.filter(&act.accounting.live.current());
-    let limit = fields.limit(USUAL_RECORDS, MOST_RECORDS);
-    let oldest = fields.read("order", "newest or oldest", |order| match order {
-        "newest" => Some(false),
-        "oldest" => Some(true),
-        _ => None,
-    });
-    let after = fields.read("after", "a place that `next` said", cursor);
-    fields.end()?;
-    let mut page = if oldest == Some(true) {
-        LedgerPage::first(limit)
-    } else {
-        LedgerPage::newest(limit)
-    };
-    page.after = after;
-    let page = act
-        .run(move |act| {
-            let records = act.accounting.ledger.reader().records(&filter, page)?;
-            let is_full = records.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-            let last = records.last().filter(|_| is_full);
-            let next = last.map(|last| cursor_text(last.cursor()));
-            let mut rows = Vec::with_capacity(records.len());
-            for record in &records {
-                let row = serde_json::to_value(record.columns());
-                rows.push(row.map_err(|_| Fault::internal())?);
-            }
-            Ok(Page::new(rows, next))
-        })
-        .await?;
-    Ok(Json(page).into_response())
 }
 
 /// How the limits and budgets stand that a key is under: its own, its project's, its tenant's.
@@ -335,14 +233,12 @@ struct BudgetUsage {
     params(("id" = String, Path)),
     responses(
         (status = 200, body = KeyUsage),
-        (status = "4XX", body = ErrorBody),
-        (status = "5XX", body = ErrorBody),
+        Faults,
     )
 )]
-pub(super) async fn of_key(act: Act, Path(text): Path<String>) -> Result<Json<KeyUsage>, Fault> {
-    let id: KeyId = text.parse().map_err(|_| Fault::no_such(&text))?;
+pub(super) async fn of_key(act: Act, Id(id): Id<KeyId>) -> Result<Json<KeyUsage>, Fault> {
     let caller = act.accounting.live.current().caller_of(id);
-    let caller = caller.ok_or_else(|| Fault::no_such(&text))?;
+    let caller = caller.ok_or_else(|| Fault::no_such(&id.to_string()))?;
     let usage = act.accounting.budgets.usage(&caller, act.now());
     let levels = caller.chain().iter().zip(usage).map(|(node, usage)| {
         let limits = node.settings().limits;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::values::{parameters, read_value};
 use super::columns::{COLUMNS, Part, Value, read_record};
-use super::sql::{Bound, Flavor, SUMS};
+use super::sql::{Bound, Flavor};
 use super::{Change, Connect, Reconciled, Span, Store, StoreError};
 use crate::query::{Filter, GroupBy, Page, UsageRow};
 use crate::record::{Record, Settlement};
@@ -268,16 +268,11 @@ impl Store for Open {
         let Bound { sql, values } = SQL.usage(filter, by);
         let mut groups = Groups::default();
         for row in self.ask(&sql, &values)? {
-            let text = |index: usize| row.try_get::<_, Option<String>>(index).map_err(classify);
-            let group = (0..by.len()).map(text).collect::<Result<Vec<_>, _>>()?;
-            let currency = text(by.len())?;
-            let mut sums = [0; SUMS.len()];
-            for (index, sum) in sums.iter_mut().enumerate() {
-                let found: Option<i64> = row.try_get(by.len() + 1 + index).map_err(classify)?;
-                *sum = found.unwrap_or(0);
-            }
-            let costs = by.len() + 1 + sums.len();
-            groups.add(group, currency, sums, text(costs)?, text(costs + 1)?)?;
+            groups.read(
+                by.len(),
+                |index| row.try_get(index).map_err(classify),
+                |index| row.try_get(index).map_err(classify),
+            )?;
         }
         Ok(groups.into_rows())
     }

@@ -23,7 +23,7 @@ pub(super) struct Bound {
 }
 
 /// The sums of usage behind the group's columns and the currency, in this order.
-pub(super) const SUMS: [&str; 12] = [
+pub(crate) const SUMS: [&str; 12] = [
     "requests",
     "unsettled",
     "estimated",
@@ -92,18 +92,23 @@ impl Flavor {
         }
     }
 
-    /// The beginning of a request as text in UTC.
-    fn moment(self, hours: bool) -> &'static str {
-        match (self, hours) {
-            (Self::Sqlite, false) => "strftime('%Y-%m-%d', started_unix_ms / 1000, 'unixepoch')",
-            (Self::Sqlite, true) => "strftime('%Y-%m-%dT%H', started_unix_ms / 1000, 'unixepoch')",
-            #[cfg(feature = "postgres")]
-            (Self::Postgres, false) => {
-                "to_char(to_timestamp(started_unix_ms / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+    /// The beginning of a request as text, cut to the day or the hour, where clocks are `ahead`
+    /// seconds ahead of UTC.
+    fn moment(self, hours: bool, ahead: i32) -> String {
+        let second = format!("started_unix_ms / 1000 + {ahead}");
+        match self {
+            Self::Sqlite => {
+                let form = if hours { "%Y-%m-%dT%H" } else { "%Y-%m-%d" };
+                format!("strftime('{form}', {second}, 'unixepoch')")
             }
             #[cfg(feature = "postgres")]
-            (Self::Postgres, true) => {
-                "to_char(to_timestamp(started_unix_ms / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24')"
+            Self::Postgres => {
+                let form = if hours {
+                    "YYYY-MM-DD\"T\"HH24"
+                } else {
+                    "YYYY-MM-DD"
+                };
+                format!("to_char(to_timestamp({second}) AT TIME ZONE 'UTC', '{form}')")
             }
         }
     }
@@ -247,7 +252,7 @@ impl Flavor {
 
     /// Columns: the groups, the currency, [`SUMS`], the cost, the guessed part of the cost.
     pub(super) fn usage(self, filter: &Filter, by: &[GroupBy]) -> Bound {
-        let mut columns: Vec<String> = by.iter().map(|by| self.group(*by).to_owned()).collect();
+        let mut columns: Vec<String> = by.iter().map(|by| self.group(*by)).collect();
         columns.push("currency".to_owned());
         let groups = columns.len();
         columns.push("count(*)".to_owned());
@@ -273,8 +278,8 @@ impl Flavor {
         Bound { sql, values }
     }
 
-    fn group(self, by: GroupBy) -> &'static str {
-        match by {
+    fn group(self, by: GroupBy) -> String {
+        let column = match by {
             GroupBy::Tenant => "tenant",
             GroupBy::Project => "project",
             GroupBy::Key => "key_id",
@@ -286,9 +291,10 @@ impl Flavor {
             GroupBy::Dialect => "dialect",
             GroupBy::Outcome => "outcome",
             GroupBy::PriceVersion => "price_version",
-            GroupBy::Day => self.moment(false),
-            GroupBy::Hour => self.moment(true),
-        }
+            GroupBy::Day(ahead) => return self.moment(false, ahead),
+            GroupBy::Hour(ahead) => return self.moment(true, ahead),
+        };
+        column.to_owned()
     }
 
     fn conditions(self, filter: &Filter, values: &mut Vec<Value<'static>>) -> String {
@@ -313,6 +319,7 @@ impl Flavor {
             ("account =", &filter.account),
             ("surface =", &filter.surface),
             ("outcome =", &filter.outcome),
+            ("upstream_request_id =", &filter.upstream_request_id),
         ] {
             if let Some(wanted) = wanted {
                 // No column holds NUL, and PostgreSQL takes none as a parameter.
@@ -322,6 +329,9 @@ impl Flavor {
         }
         if let Some(settled) = filter.settled {
             add("settled =", Value::Bool(settled), Kind::Bool);
+        }
+        if let Some(id) = filter.id {
+            add("id =", Value::Id(id), Kind::Id);
         }
         sql
     }

@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::columns::{COLUMNS, Kind, Part, Value, read_record};
-use super::sql::{Flavor, SUMS};
+use super::sql::Flavor;
 use super::{Change, Connect, Reconciled, Span, Store, StoreError};
 use crate::query::{Filter, GroupBy, Page, UsageRow};
 use crate::record::{Record, Settlement};
@@ -213,15 +213,11 @@ impl Store for Open {
             .map_err(classify)?;
         let mut groups = Groups::default();
         while let Some(row) = rows.next().map_err(classify)? {
-            let text = |index: usize| row.get::<_, Option<String>>(index).map_err(classify);
-            let group = (0..by.len()).map(text).collect::<Result<Vec<_>, _>>()?;
-            let currency = text(by.len())?;
-            let mut sums = [0; SUMS.len()];
-            for (index, sum) in sums.iter_mut().enumerate() {
-                *sum = row.get(by.len() + 1 + index).map_err(classify)?;
-            }
-            let costs = by.len() + 1 + sums.len();
-            groups.add(group, currency, sums, text(costs)?, text(costs + 1)?)?;
+            groups.read(
+                by.len(),
+                |index| row.get(index).map_err(classify),
+                |index| row.get(index).map_err(classify),
+            )?;
         }
         Ok(groups.into_rows())
     }

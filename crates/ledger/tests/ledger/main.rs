@@ -142,7 +142,7 @@ fn sums_are_exact_by_group_and_currency() {
 
     let usage = ledger
         .reader()
-        .usage(&Filter::default(), &[GroupBy::Tenant, GroupBy::Day])
+        .usage(&Filter::default(), &[GroupBy::Tenant, GroupBy::Day(0)])
         .unwrap();
     let day = Some("2027-01-15".to_owned());
     assert_eq!(usage.len(), 2);
@@ -158,6 +158,25 @@ fn sums_are_exact_by_group_and_currency() {
     assert_eq!((usage[1].estimated, usage[1].unpriced), (1, 1));
     assert_eq!(usage[1].cost, usage[1].estimated_cost);
     assert_eq!(usage[1].cost[&Currency::CNY].to_string(), "0.25");
+
+    // Where clocks are ahead the day has changed already, where they are behind it has not begun.
+    let by = [GroupBy::Day(16 * 3_600), GroupBy::Hour(-9 * 3_600)];
+    let usage = ledger.reader().usage(&Filter::default(), &by).unwrap();
+    let moments = ["2027-01-16", "2027-01-14T23"].map(|moment| Some(moment.to_owned()));
+    assert_eq!(usage[0].group, moments);
+    let mut upstream = Filter::default();
+    upstream.upstream_request_id = completed().upstream_request_id.map(|id| id.to_string());
+    let answered = ledger
+        .reader()
+        .records(&upstream, Page::first(100))
+        .unwrap();
+    assert_eq!(answered.len(), 11);
+    upstream.id = Some(answered[3].begin.id);
+    let one = ledger
+        .reader()
+        .records(&upstream, Page::first(100))
+        .unwrap();
+    assert_eq!(one, answered[3..4]);
 
     let mut filter = Filter::default();
     filter.tenant = Some("b".to_owned());

@@ -31,8 +31,8 @@ fn records_usage_reconciliation_and_retention_are_as_in_sqlite() {
 
     let by = [
         GroupBy::Tenant,
-        GroupBy::Day,
-        GroupBy::Hour,
+        GroupBy::Day(16 * 3_600),
+        GroupBy::Hour(-9 * 3_600),
         GroupBy::Region,
     ];
     let usage = reader.usage(&Filter::default(), &by).unwrap();
@@ -42,12 +42,17 @@ fn records_usage_reconciliation_and_retention_are_as_in_sqlite() {
         group,
         [
             Some("研发部"),
-            Some("2027-01-15"),
-            Some("2027-01-15T08"),
+            Some("2027-01-16"),
+            Some("2027-01-14T23"),
             None
         ]
     );
     assert_eq!((usage[0].requests, usage[0].unsettled), (11, 1));
+    let mut one = Filter::default();
+    one.id = Some(first.id);
+    let found = reader.records(&one, Page::first(10)).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].begin.id, first.id);
     assert_eq!(usage[0].tokens.input, 10 * 120 + 100);
     assert_eq!(
         usage[0].cost[&Currency::CNY].to_string(),

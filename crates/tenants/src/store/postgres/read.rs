@@ -6,21 +6,12 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Row as Columns};
 
 use super::{IsolationLevel, Link, number, revision};
-use crate::id::NodeId;
+use crate::id::{Level, NodeId};
 use crate::model::{Changes, Credential, Revision, Row};
 use crate::money::Rates;
 use crate::store::raw::{self, RawAudit, RawCredential, RawKey, RawNode, signed};
+use crate::store::select::{Found, Select, Value};
 use crate::store::{AuditEntry, MAX_PAGE, StoreError};
-
-const TENANTS: &str = "SELECT id, revision, created_at, settings FROM bailian.tenants";
-const PROJECTS: &str = "SELECT id, revision, created_at, settings, tenant FROM bailian.projects";
-const KEYS: &str = "SELECT id, revision, created_at, settings, project, revoked_at, cut_streams \
-     FROM bailian.keys";
-
-/// A row, or what is wrong with it.
-type Found = Result<Row, StoreError>;
-
-type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Link {
     pub(super) async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
@@ -36,18 +27,15 @@ impl Link {
         let client = &transaction;
         let known_since = Revision(number(client, "deletions_known_since").await?);
         let mut changes = Changes::begin(revision(client).await?, since, known_since);
-        let since = signed(if changes.is_whole { 0 } else { since.0 });
-        let rates = &self.rates;
-        let after = "revision > $1";
-        let mut found = tenants(client, after, &[&since], rates).await?;
-        found.extend(projects(client, after, &[&since], rates).await?);
-        found.extend(keys(client, after, &[&since], rates).await?);
-        for row in found {
-            changes.take(row)?;
+        let since = if changes.is_whole { Revision(0) } else { since };
+        for select in Select::changed(since) {
+            for row in rows(client, &select, &self.rates).await? {
+                changes.take(row)?;
+            }
         }
         if !changes.is_whole {
             let query = "SELECT id, cut_streams FROM bailian.deleted WHERE revision > $1";
-            for row in client.query(query, &[&since]).await? {
+            for row in client.query(query, &[&signed(since.0)]).await? {
                 let id: String = row.try_get(0)?;
                 changes.deleted.push(raw::deleted(&id, row.try_get(1)?)?);
             }
@@ -59,13 +47,7 @@ impl Link {
     pub(super) async fn row(&self, id: NodeId) -> Result<Option<Row>, StoreError> {
         let mut place = self.reader.lock().await;
         let client = &*self.client(&mut place).await?;
-        let (text, rates) = (id.to_string(), &self.rates);
-        let by_id = "id = $1";
-        let mut found = match id {
-            NodeId::Tenant(_) => tenants(client, by_id, &[&text], rates).await?,
-            NodeId::Project(_) => projects(client, by_id, &[&text], rates).await?,
-            NodeId::Key(_) => keys(client, by_id, &[&text], rates).await?,
-        };
+        let mut found = rows(client, &Select::one(id), &self.rates).await?;
         found.pop().transpose()
     }
 
@@ -75,23 +57,12 @@ impl Link {
         after: Option<NodeId>,
         limit: u32,
     ) -> Result<Vec<Row>, StoreError> {
+        let Some(select) = Select::children(parent, after, limit) else {
+            return Ok(Vec::new());
+        };
         let mut place = self.reader.lock().await;
         let client = &*self.client(&mut place).await?;
-        let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let (limit, rates) = (i64::from(limit.min(MAX_PAGE)), &self.rates);
-        let page = "id > $1 ORDER BY id LIMIT $2";
-        let found = match parent {
-            None => tenants(client, page, &[&after, &limit], rates).await?,
-            Some(NodeId::Tenant(id)) => {
-                let (page, id) = (format!("tenant = $3 AND {page}"), id.to_string());
-                projects(client, &page, &[&after, &limit, &id], rates).await?
-            }
-            Some(NodeId::Project(id)) => {
-                let (page, id) = (format!("project = $3 AND {page}"), id.to_string());
-                keys(client, &page, &[&after, &limit, &id], rates).await?
-            }
-            Some(NodeId::Key(_)) => Vec::new(),
-        };
+        let found = rows(client, &select, &self.rates).await?;
         found.into_iter().collect()
     }
 
@@ -125,55 +96,39 @@ impl Link {
     }
 }
 
-async fn tenants(
+async fn rows(
     client: &impl GenericClient,
-    which: &str,
-    by: Parameters<'_>,
+    select: &Select,
     rates: &Rates,
 ) -> Result<Vec<Found>, StoreError> {
-    let rows = client
-        .query(&format!("{TENANTS} WHERE {which}"), by)
-        .await?;
-    let tenant = |row: &Columns| Ok(node(row)?.tenant(rates));
-    rows.iter().map(tenant).collect()
-}
-
-async fn projects(
-    client: &impl GenericClient,
-    which: &str,
-    by: Parameters<'_>,
-    rates: &Rates,
-) -> Result<Vec<Found>, StoreError> {
-    let rows = client
-        .query(&format!("{PROJECTS} WHERE {which}"), by)
-        .await?;
-    let project = |row: &Columns| {
-        let tenant: String = row.try_get(4)?;
-        Ok(node(row)?.project(&tenant, rates))
+    let by = select.by.iter().map(|value| match value {
+        Value::Text(text) => text as &(dyn ToSql + Sync),
+        Value::Number(number) => number,
+    });
+    let by: Vec<&(dyn ToSql + Sync)> = by.collect();
+    let rows = client.query(&select.sql("bailian.", "$"), &by).await?;
+    let mut credentials = match select.level {
+        Level::Key => credentials(client, &rows).await?,
+        Level::Tenant | Level::Project => HashMap::new(),
     };
-    rows.iter().map(project).collect()
-}
-
-async fn keys(
-    client: &impl GenericClient,
-    which: &str,
-    by: Parameters<'_>,
-    rates: &Rates,
-) -> Result<Vec<Found>, StoreError> {
-    let rows = client.query(&format!("{KEYS} WHERE {which}"), by).await?;
-    let mut credentials = credentials(client, &rows).await?;
-    let mut keys = Vec::with_capacity(rows.len());
+    let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
         let node = node(row)?;
-        let key = RawKey {
-            project: row.try_get(4)?,
-            revoked_at: row.try_get(5)?,
-            cut_streams: row.try_get(6)?,
-            credentials: credentials.remove(&node.id).unwrap_or_default(),
-        };
-        keys.push(node.key(key, rates));
+        found.push(match select.level {
+            Level::Tenant => node.tenant(rates),
+            Level::Project => node.project(&row.try_get::<_, String>(4)?, rates),
+            Level::Key => {
+                let key = RawKey {
+                    project: row.try_get(4)?,
+                    revoked_at: row.try_get(5)?,
+                    cut_streams: row.try_get(6)?,
+                    credentials: credentials.remove(&node.id).unwrap_or_default(),
+                };
+                node.key(key, rates)
+            }
+        });
     }
-    Ok(keys)
+    Ok(found)
 }
 
 /// The credentials of all keys in one query, since each query is a way to another machine.

@@ -1,21 +1,14 @@
 //! What the file holds, as rows.
 
-use rusqlite::{Connection, Params};
+use rusqlite::{Connection, ToSql};
 
 use super::{number, revision};
-use crate::id::NodeId;
+use crate::id::{Level, NodeId};
 use crate::model::{Changes, Credential, Revision, Row};
 use crate::money::Rates;
 use crate::store::raw::{self, RawAudit, RawCredential, RawKey, RawNode, signed};
+use crate::store::select::{Found, Select, Value};
 use crate::store::{AuditEntry, MAX_PAGE, StoreError};
-
-const TENANTS: &str = "SELECT id, revision, created_at, settings FROM tenants";
-const PROJECTS: &str = "SELECT id, revision, created_at, settings, tenant FROM projects";
-const KEYS: &str =
-    "SELECT id, revision, created_at, settings, project, revoked_at, cut_streams FROM keys";
-
-/// A row, or what is wrong with it.
-type Found = Result<Row, StoreError>;
 
 /// One transaction's view.
 pub(super) struct Reader<'a> {
@@ -28,19 +21,16 @@ impl Reader<'_> {
         let revision = revision(self.connection)?;
         let known_since = number(self.connection, "deletions_known_since")?;
         let mut changes = Changes::begin(revision, since, Revision(known_since));
-        let since = signed(if changes.is_whole { 0 } else { since.0 });
-        let after = "WHERE revision > ?1";
-        let mut found = Vec::new();
-        self.tenants(&format!("{TENANTS} {after}"), [since], &mut found)?;
-        self.projects(&format!("{PROJECTS} {after}"), [since], &mut found)?;
-        self.keys(&format!("{KEYS} {after}"), [since], &mut found)?;
-        for row in found {
-            changes.take(row)?;
+        let since = if changes.is_whole { Revision(0) } else { since };
+        for select in Select::changed(since) {
+            for row in self.rows(&select)? {
+                changes.take(row)?;
+            }
         }
         if !changes.is_whole {
             let query = "SELECT id, cut_streams FROM deleted WHERE revision > ?1";
             let mut statement = self.connection.prepare(query)?;
-            let mut rows = statement.query([since])?;
+            let mut rows = statement.query([signed(since.0)])?;
             while let Some(row) = rows.next()? {
                 let id: String = row.get(0)?;
                 changes.deleted.push(raw::deleted(&id, row.get(1)?)?);
@@ -50,17 +40,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn row(&self, id: NodeId) -> Result<Option<Row>, StoreError> {
-        let mut found = Vec::new();
-        let text = id.to_string();
-        let by_id = "WHERE id = ?1";
-        match id {
-            NodeId::Tenant(_) => self.tenants(&format!("{TENANTS} {by_id}"), [text], &mut found)?,
-            NodeId::Project(_) => {
-                self.projects(&format!("{PROJECTS} {by_id}"), [text], &mut found)?;
-            }
-            NodeId::Key(_) => self.keys(&format!("{KEYS} {by_id}"), [text], &mut found)?,
-        }
-        found.pop().transpose()
+        self.rows(&Select::one(id))?.pop().transpose()
     }
 
     pub(super) fn children(
@@ -69,26 +49,10 @@ impl Reader<'_> {
         after: Option<NodeId>,
         limit: u32,
     ) -> Result<Vec<Row>, StoreError> {
-        let mut found = Vec::new();
-        let after = after.map(|id| id.to_string()).unwrap_or_default();
-        let limit = limit.min(MAX_PAGE);
-        let page = "id > ?1 ORDER BY id LIMIT ?2";
-        match parent {
-            None => {
-                let query = format!("{TENANTS} WHERE {page}");
-                self.tenants(&query, (after, limit), &mut found)?;
-            }
-            Some(NodeId::Tenant(id)) => {
-                let query = format!("{PROJECTS} WHERE tenant = ?3 AND {page}");
-                self.projects(&query, (after, limit, id.to_string()), &mut found)?;
-            }
-            Some(NodeId::Project(id)) => {
-                let query = format!("{KEYS} WHERE project = ?3 AND {page}");
-                self.keys(&query, (after, limit, id.to_string()), &mut found)?;
-            }
-            Some(NodeId::Key(_)) => {}
+        match Select::children(parent, after, limit) {
+            Some(select) => self.rows(&select)?.into_iter().collect(),
+            None => Ok(Vec::new()),
         }
-        found.into_iter().collect()
     }
 
     pub(super) fn audit(
@@ -119,49 +83,32 @@ impl Reader<'_> {
         Ok(entries)
     }
 
-    fn tenants(
-        &self,
-        query: &str,
-        by: impl Params,
-        into: &mut Vec<Found>,
-    ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare(query)?;
-        let mut rows = statement.query(by)?;
-        while let Some(row) = rows.next()? {
-            into.push(node(row)?.tenant(self.rates));
-        }
-        Ok(())
-    }
-
-    fn projects(
-        &self,
-        query: &str,
-        by: impl Params,
-        into: &mut Vec<Found>,
-    ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare(query)?;
-        let mut rows = statement.query(by)?;
-        while let Some(row) = rows.next()? {
-            let tenant: String = row.get(4)?;
-            into.push(node(row)?.project(&tenant, self.rates));
-        }
-        Ok(())
-    }
-
-    fn keys(&self, query: &str, by: impl Params, into: &mut Vec<Found>) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare(query)?;
-        let mut rows = statement.query(by)?;
+    fn rows(&self, select: &Select) -> Result<Vec<Found>, StoreError> {
+        let by = select.by.iter().map(|value| match value {
+            Value::Text(text) => text as &dyn ToSql,
+            Value::Number(number) => number,
+        });
+        let by: Vec<&dyn ToSql> = by.collect();
+        let mut statement = self.connection.prepare(&select.sql("", "?"))?;
+        let mut rows = statement.query(&*by)?;
+        let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             let node = node(row)?;
-            let key = RawKey {
-                project: row.get(4)?,
-                revoked_at: row.get(5)?,
-                cut_streams: row.get(6)?,
-                credentials: self.credentials(&node.id)?,
-            };
-            into.push(node.key(key, self.rates));
+            found.push(match select.level {
+                Level::Tenant => node.tenant(self.rates),
+                Level::Project => node.project(&row.get::<_, String>(4)?, self.rates),
+                Level::Key => {
+                    let key = RawKey {
+                        project: row.get(4)?,
+                        revoked_at: row.get(5)?,
+                        cut_streams: row.get(6)?,
+                        credentials: self.credentials(&node.id)?,
+                    };
+                    node.key(key, self.rates)
+                }
+            });
         }
-        Ok(())
+        Ok(found)
     }
 
     fn credentials(&self, key: &str) -> Result<Vec<Credential>, StoreError> {

@@ -16,23 +16,30 @@ pub(crate) fn width(text: &str) -> usize {
 
 /// Puts rows under their heads; cells that a row lacks are empty.
 pub(crate) fn aligned(heads: &[(String, Side)], rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = heads
+    let head: Vec<String> = heads.iter().map(|(head, _)| head.clone()).collect();
+    let sides: Vec<Side> = heads.iter().map(|(_, side)| *side).collect();
+    lines(&sides, [&head].into_iter().chain(rows))
+}
+
+/// Puts values beside their names.
+pub(crate) fn fields(rows: &[[String; 2]]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
+    lines(&[Side::Left, Side::Left], rows.iter())
+}
+
+fn lines<'a>(sides: &[Side], rows: impl Iterator<Item = &'a Vec<String>> + Clone) -> String {
+    let widths: Vec<usize> = sides
         .iter()
         .enumerate()
-        .map(|(column, (head, _))| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells
-                .map(|cell| width(cell))
-                .max()
-                .unwrap_or(0)
-                .max(width(head))
+        .map(|(column, _)| {
+            let cells = rows.clone().filter_map(|row| row.get(column));
+            cells.map(|cell| width(cell)).max().unwrap_or(0)
         })
         .collect();
-    let head: Vec<String> = heads.iter().map(|(head, _)| head.clone()).collect();
     let mut text = String::new();
-    for row in [&head].into_iter().chain(rows) {
+    for row in rows {
         let mut line = String::new();
-        for ((cell, width_of_column), (_, side)) in row.iter().zip(&widths).zip(heads) {
+        for ((cell, width_of_column), side) in row.iter().zip(&widths).zip(sides) {
             let room = " ".repeat(width_of_column.saturating_sub(width(cell)));
             let (before, behind) = match side {
                 Side::Left => ("", room.as_str()),
@@ -60,6 +67,18 @@ pub(crate) fn bar(share: f64, longest: u32) -> String {
     format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
 }
 
+/// The digits of a whole number in groups of three.
+pub(crate) fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) && !text.ends_with('-') {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +96,19 @@ mod tests {
         let text = aligned(&heads, &rows);
         assert_eq!(text, "NAME     N\n研发部  12\nab       3\n");
         assert!(text.lines().all(|line| width(line) == 10));
+    }
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        for (digits, expected) in [
+            ("7", "7"),
+            ("123", "123"),
+            ("1234", "1,234"),
+            ("1234567", "1,234,567"),
+            ("-123", "-123"),
+        ] {
+            assert_eq!(grouped(digits), expected);
+        }
     }
 
     #[test]

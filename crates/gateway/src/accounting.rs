@@ -4,6 +4,7 @@
 mod charge;
 mod cost;
 mod fixed;
+mod health;
 mod keeper;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::charge::{Asked, Charge, Done, is_limited};
+use self::health::StoreHealth;
 use self::keeper::Keeper;
 use crate::clock::Clock;
 use crate::config::{Config, DataConfig};
@@ -80,6 +82,8 @@ pub(crate) struct Accounting {
     pub(crate) fixed: Vec<Row>,
     pub(crate) budgets: Budgets,
     pub(crate) ledger: Arc<Ledger>,
+    /// Whether the store of keys answers.
+    pub(crate) store_health: StoreHealth,
     pepper: Pepper,
     clock: Arc<dyn Clock>,
     /// What ends the open streams of a key.
@@ -121,12 +125,14 @@ impl Accounting {
         };
         let budgets = Budgets::new(rates.clone());
         let cuts = Arc::new(Mutex::new(HashMap::<KeyId, CancellationToken>::new()));
+        let store_health = StoreHealth::default();
         let keeper = Keeper::start(keeper::Work {
             live: Arc::clone(&live),
             budgets: budgets.clone(),
             rates: rates.clone(),
             reader: ledger.reader(),
             cuts: Arc::clone(&cuts),
+            store_health: store_health.clone(),
             clock: Arc::clone(&clock),
             keep_days: data.keep_days,
         })
@@ -144,6 +150,7 @@ impl Accounting {
             fixed,
             budgets,
             ledger: Arc::new(ledger),
+            store_health,
             pepper,
             clock,
             cuts,
@@ -175,6 +182,7 @@ impl Accounting {
             fixed,
             budgets: self.budgets.clone(),
             ledger: Arc::clone(&self.ledger),
+            store_health: self.store_health.clone(),
             pepper: self.pepper.clone(),
             clock: Arc::clone(&self.clock),
             cuts: Arc::clone(&self.cuts),
@@ -223,7 +231,7 @@ impl Accounting {
 
     /// Takes over what the administration changed, at once.
     pub(crate) fn refresh(&self) {
-        keeper::follow(&self.live, &self.cuts);
+        keeper::follow(&self.live, &self.cuts, &self.store_health, self.clock.now());
     }
 }
 

@@ -34,6 +34,7 @@ mod keys;
 mod metrics;
 mod models;
 mod pacing;
+mod readiness;
 mod record;
 mod relay;
 mod reload;

@@ -13,6 +13,8 @@ use http::{HeaderMap, StatusCode, Uri};
 use crate::admin;
 use crate::errors::Refusal;
 use crate::keys::Peer;
+use crate::metrics::Kept;
+use crate::readiness;
 use crate::record::RequestId;
 use crate::relay;
 use crate::surface::{NATIVE_EMBEDDINGS, NATIVE_MULTIMODAL, NATIVE_TEXT, Root, STORED, Surface};
@@ -268,45 +270,24 @@ async fn healthz(Shared(worker): Shared<Worker>) -> Response {
     typed_response(&worker, StatusCode::OK, kind, "ok\n")
 }
 
-/// Ready as soon as it listens; while it stops it does not listen any more. Without Redis a replica
-/// still works, with its last share of the limits, and says so.
+/// Ready as soon as it listens; while it stops it does not listen any more.
 async fn readyz(Shared(worker): Shared<Worker>) -> Response {
-    let mut detail = serde_json::json!({ "status": "ready" });
-    if let Some(sharing) = worker.state.pacing.sharing() {
-        let now = worker.state.clock.now();
-        let since = now.saturating_duration_since(sharing.since);
-        detail["redis"] = serde_json::json!({
-            "connected": sharing.connected,
-            "for_seconds": since.as_secs(),
-            "replicas": sharing.replicas,
-            "last_error": sharing.last_error,
-        });
-    }
-    if let Some(accounting) = &worker.state.accounting {
-        // Requests are served while the store is away: their records wait in the spool.
-        let status = accounting.ledger.status();
-        detail["ledger"] = serde_json::json!({
-            "store_ok": status.store_ok,
-            "spool_ok": status.spool_ok,
-            "backlog_bytes": status.backlog_bytes,
-            "lost": status.lost,
-            "open": status.open,
-        });
-    }
-    let left_alone = worker.state.routes.open_breakers();
-    if !left_alone.is_empty() {
-        detail["targets_left_alone"] = left_alone.into();
-    }
-    detail["config"] = worker.state.config_status.json();
+    let detail = readiness::of(&worker.state);
     json_response(&worker, StatusCode::OK, Bytes::from(detail.to_string()))
 }
 
 async fn metrics(Shared(worker): Shared<Worker>) -> Response {
     let state = &worker.state;
-    let ledger = state.accounting.as_ref().map(|it| it.ledger.status());
+    let kept = state.accounting.as_ref().map(|accounting| Kept {
+        ledger: accounting.ledger.status(),
+        keys_store_ok: accounting
+            .store_health
+            .failing_for(state.clock.now())
+            .is_none(),
+    });
     let text = state
         .metrics
-        .render(&state.pacing, state.cache.as_deref(), ledger.as_ref());
+        .render(&state.pacing, state.cache.as_deref(), kept.as_ref());
     match text {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -6,6 +6,7 @@ mod cost;
 mod fixed;
 mod health;
 mod keeper;
+mod steady;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,8 +30,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::charge::{Asked, Charge, Done, is_limited};
 use self::health::StoreHealth;
 use self::keeper::Keeper;
+use self::steady::SteadyClock;
 use crate::clock::Clock;
 use crate::config::{Config, DataConfig};
+use crate::record::RequestId;
 
 /// How long a start waits for what earlier processes left to be in the store, so that budgets count
 /// it. What takes longer is counted when it is there.
@@ -85,7 +88,8 @@ pub(crate) struct Accounting {
     /// Whether the store of keys answers.
     pub(crate) store_health: StoreHealth,
     pepper: Pepper,
-    clock: Arc<dyn Clock>,
+    /// By which what ends at a moment ends.
+    pub(crate) clock: SteadyClock,
     /// What ends the open streams of a key.
     cuts: Arc<Mutex<HashMap<KeyId, CancellationToken>>>,
     /// The key that was made as there was none; shown once.
@@ -106,7 +110,8 @@ impl Accounting {
         let rates = config.prices.rates.clone();
         let store = open_store(data, &pepper, &rates)?;
         let admin = Admin::new(Arc::clone(&store), pepper.clone(), rates.clone());
-        let now = now_of(&*clock);
+        let clock = SteadyClock::new(clock);
+        let now = clock.now();
         let first_key = if config.keys.is_empty() {
             admin.first_start(now.wall)?
         } else {
@@ -133,7 +138,7 @@ impl Accounting {
             reader: ledger.reader(),
             cuts: Arc::clone(&cuts),
             store_health: store_health.clone(),
-            clock: Arc::clone(&clock),
+            clock: clock.clone(),
             keep_days: data.keep_days,
         })
         .map_err(DataError::Thread)?;
@@ -184,7 +189,7 @@ impl Accounting {
             ledger: Arc::clone(&self.ledger),
             store_health: self.store_health.clone(),
             pepper: self.pepper.clone(),
-            clock: Arc::clone(&self.clock),
+            clock: self.clock.clone(),
             cuts: Arc::clone(&self.cuts),
             first_key: Arc::clone(&self.first_key),
             keeper: Arc::clone(&self.keeper),
@@ -201,16 +206,22 @@ impl Accounting {
 
     /// The moment, on both clocks.
     pub(crate) fn now(&self) -> Now {
-        now_of(&*self.clock)
+        self.clock.now()
     }
 
     /// Who is behind a key.
-    pub(crate) fn authenticate(&self, presented: &[u8], address: IpAddr) -> Option<Caller> {
+    pub(crate) fn authenticate(
+        &self,
+        presented: &[u8],
+        address: IpAddr,
+        request: RequestId,
+    ) -> Option<Caller> {
         let directory = self.live.current();
         let result = directory.authenticate(presented, self.now().wall, address);
         result
             .inspect_err(|denied| {
                 tracing::info!(
+                    request_id = request.as_str(),
                     reason = denied.reason().as_str(),
                     key = denied.key().map(|key| key.to_string()),
                     "a key was refused"
@@ -231,7 +242,8 @@ impl Accounting {
 
     /// Takes over what the administration changed, at once.
     pub(crate) fn refresh(&self) {
-        keeper::follow(&self.live, &self.cuts, &self.store_health, self.clock.now());
+        let now = self.now().monotonic;
+        keeper::follow(&self.live, &self.cuts, &self.store_health, now);
     }
 }
 
@@ -273,14 +285,6 @@ fn make_folder(folder: &std::path::Path) -> Result<(), DataError> {
         folder: folder.to_owned(),
         source,
     })
-}
-
-fn now_of(clock: &dyn Clock) -> Now {
-    let millis = i64::try_from(clock.unix_millis()).unwrap_or(i64::MAX);
-    Now {
-        wall: jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
-        monotonic: clock.now(),
-    }
 }
 
 /// Counts what was spent before this process began, as the ledger knows it.

@@ -29,6 +29,7 @@ mod cache;
 mod clock;
 pub mod config;
 mod errors;
+mod finish;
 mod gateway;
 mod keys;
 mod metrics;

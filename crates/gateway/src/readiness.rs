@@ -47,6 +47,14 @@ pub(crate) fn of(state: &State) -> Value {
                 since.as_secs()
             ));
         }
+        let behind = accounting.clock.behind();
+        if !behind.is_zero() {
+            problems.push(format!(
+                "the machine's clock was set back and is {} s behind; what has expired stays so, \
+                 and budgets stay in their periods, until it has caught up",
+                behind.as_secs()
+            ));
+        }
         detail["keys"] = json!({ "store_ok": failing_for.is_none() });
     }
     let left_alone = state.routes.open_breakers();

@@ -22,6 +22,7 @@ use crate::accounting::{Asked, Charge, Done, is_limited};
 use crate::cache::{CacheResult, Ending};
 use crate::config::Repairs;
 use crate::errors::Refusal;
+use crate::finish::FinishReasons;
 use crate::keys::Owner;
 use crate::metrics::{OpenGuard, Outcome};
 use crate::responses::Turn;
@@ -95,6 +96,8 @@ pub(crate) struct Record {
     pub(crate) surface: &'static str,
     /// The whole report of usage, where upstream gave one.
     pub(crate) report: Option<Box<Usage>>,
+    /// Why its answers ended, where somebody wants to know.
+    pub(crate) finish: FinishReasons,
     /// The usage is a guess.
     pub(crate) is_estimated: bool,
     /// Upstream's id of the request.
@@ -137,6 +140,7 @@ impl Record {
             charge: None,
             surface: "",
             report: None,
+            finish: FinishReasons::default(),
             is_estimated: false,
             upstream_id: None,
             error_code: None,
@@ -176,10 +180,13 @@ impl Record {
         };
         if self.state.routes.failed(target, model, self.now()) {
             let account = self.state.accounts.get(target.account).map(Account::name);
-            let model = target.model.as_deref().unwrap_or(model);
             tracing::warn!(
+                request_id = self.request_id.as_str(),
+                key = self.key_name(),
+                tenant = self.tenant(),
+                model = &**model,
                 account,
-                model,
+                upstream_model = target.model.as_deref(),
                 "a target failed again and again; others are asked before it"
             );
         }

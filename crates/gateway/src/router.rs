@@ -200,8 +200,9 @@ async fn stored(Shared(worker): Shared<Worker>, request: Request) -> Response {
 /// A response that the gateway made itself.
 fn kept_here(worker: &Worker, below: &str, request: &Request) -> Option<serde_json::Value> {
     let state = &worker.state;
-    let key = relay::presented_key(request.headers())?;
-    let owner = state.authenticate(key, Peer::of(request))?;
+    let key = relay::presented_key(request.headers());
+    let id = RequestId::new(state.clock.unix_millis());
+    let owner = state.authenticate(key, Peer::of(request), id)?;
     let (method, query) = (request.method(), request.uri().query());
     let now = state.clock.now();
     state
@@ -240,8 +241,8 @@ async fn count_tokens(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if !is_authenticated(&worker, &headers, peer) {
-        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    if let Some(refused) = refused(&worker, &uri, &headers, peer) {
+        return refused;
     }
     match relay::count_tokens(&worker, &headers, body).await {
         Ok(tokens) => {
@@ -258,8 +259,8 @@ async fn anthropic_models(
     peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    if !is_authenticated(&worker, &headers, peer) {
-        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    if let Some(refused) = refused(&worker, &uri, &headers, peer) {
+        return refused;
     }
     let body = worker.state.models.all_for_anthropic();
     json_response(&worker, StatusCode::OK, body)
@@ -284,6 +285,7 @@ async fn metrics(Shared(worker): Shared<Worker>) -> Response {
             .store_health
             .failing_for(state.clock.now())
             .is_none(),
+        clock_behind: accounting.clock.behind(),
     });
     let text = state
         .metrics
@@ -303,8 +305,8 @@ async fn models(
     peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    if !is_authenticated(&worker, &headers, peer) {
-        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    if let Some(refused) = refused(&worker, &uri, &headers, peer) {
+        return refused;
     }
     let body = worker.state.models.all();
     json_response(&worker, StatusCode::OK, body)
@@ -317,8 +319,8 @@ async fn model(
     peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    if !is_authenticated(&worker, &headers, peer) {
-        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    if let Some(refused) = refused(&worker, &uri, &headers, peer) {
+        return refused;
     }
     match worker.state.models.one(&id) {
         Some(body) => json_response(&worker, StatusCode::OK, body),
@@ -326,9 +328,14 @@ async fn model(
     }
 }
 
-fn is_authenticated(worker: &Worker, headers: &HeaderMap, peer: Peer) -> bool {
+/// The refusal of a caller without a valid key, under the id that the log has.
+fn refused(worker: &Worker, uri: &Uri, headers: &HeaderMap, peer: Peer) -> Option<Response> {
+    let id = RequestId::new(worker.state.clock.unix_millis());
     let key = relay::presented_key(headers);
-    key.is_some_and(|key| worker.state.authenticate(key, peer).is_some())
+    let owner = worker.state.authenticate(key, peer, id);
+    owner
+        .is_none()
+        .then(|| refuse_as(id, uri.path(), &Refusal::unauthenticated()))
 }
 
 fn wrong_method(
@@ -348,7 +355,14 @@ async fn unknown_route(Shared(worker): Shared<Worker>, uri: Uri) -> Response {
 }
 
 pub(crate) fn refuse(worker: &Worker, path: &str, refusal: &Refusal) -> Response {
-    let id = RequestId::new(worker.state.clock.unix_millis());
+    refuse_as(
+        RequestId::new(worker.state.clock.unix_millis()),
+        path,
+        refusal,
+    )
+}
+
+fn refuse_as(id: RequestId, path: &str, refusal: &Refusal) -> Response {
     let mut response = refusal.to_response(error_dialect(path), id.as_str());
     relay::stamp(response.headers_mut(), id);
     response

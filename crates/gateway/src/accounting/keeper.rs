@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::health::StoreHealth;
-use super::{now_of, restore};
-use crate::clock::Clock;
+use super::restore;
+use super::steady::SteadyClock;
 
 /// How often the store is asked whether something changed.
 const EVERY: Duration = Duration::from_millis(250);
@@ -38,14 +38,15 @@ pub(super) struct Work {
     pub(super) reader: Reader,
     pub(super) cuts: Cuts,
     pub(super) store_health: StoreHealth,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clock: SteadyClock,
     pub(super) keep_days: Option<u32>,
 }
 
 impl Work {
     fn round(&mut self) {
-        follow(&self.live, &self.cuts, &self.store_health, self.clock.now());
-        let now = now_of(&*self.clock);
+        self.clock.tell();
+        let now = self.clock.now();
+        follow(&self.live, &self.cuts, &self.store_health, now.monotonic);
         if !self.budgets.due(&self.live.current(), now).is_empty() {
             restore(
                 &self.budgets,

@@ -1,6 +1,7 @@
 //! The ledger's and the store of keys' part of the metrics, asked of them at every scrape.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
 use bailian_ledger::Status;
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +14,8 @@ pub(crate) struct Kept {
     pub(crate) ledger: Status,
     /// Whether the store of keys answers.
     pub(crate) keys_store_ok: bool,
+    /// How far the machine's clock is behind the latest moment that it showed.
+    pub(crate) clock_behind: Duration,
 }
 
 impl Kept {
@@ -50,6 +53,11 @@ impl Kept {
             "keys_store_ok",
             "Whether the store of keys answers",
             u64::from(self.keys_store_ok),
+        );
+        level(
+            "clock_behind_seconds",
+            "How far the machine's clock was set back and has not caught up yet",
+            self.clock_behind.as_secs(),
         );
         let mut count = |name: &str, help: &str, value: u64| {
             let counter = Counter::<u64, AtomicU64>::default();

@@ -13,6 +13,7 @@ use http::response::Parts;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
 
+use super::scan::scan;
 use super::{Chain, headers, refuse, tap};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
@@ -33,6 +34,9 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
             record.usage = tap::usage_of(&bytes);
             if record.wants_report() {
                 record.report = tap::report_of(&bytes, record.dialect).map(Box::new);
+            }
+            if record.is_traced() {
+                record.finish = scan(&bytes, |_| {}).reasons;
             }
             record.note_first_byte();
             record.note_health();

@@ -142,6 +142,7 @@ impl StreamBody {
         if let Some(record) = &mut self.record {
             record.is_estimated = reported.is_none() && usage.is_some();
             record.usage = usage;
+            record.finish.extend(self.writer.finish_reasons());
             if reported.is_some() && record.wants_report() {
                 record.report = report.map(Box::new);
             }
@@ -303,6 +304,9 @@ impl StreamBody {
             usage,
         )
         .end_for_length();
+        if let Some(record) = &mut self.record {
+            record.finish.note(b"length");
+        }
         self.end(Outcome::Completed);
         data(end)
     }

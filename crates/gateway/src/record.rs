@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use bailian_quota::{Permit, Usage as Settled};
 use bailian_wire::chat::Usage;
+use bailian_wire::error::ApiError;
 use bailian_wire::{Dialect, tokens};
+use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -190,6 +192,24 @@ impl Record {
                 "a target failed again and again; others are asked before it"
             );
         }
+    }
+
+    /// An error of upstream without the account's keys.
+    pub(crate) fn without_keys(&self, text: Bytes) -> Bytes {
+        let target = self.target.as_ref();
+        let account = target.and_then(|target| self.state.accounts.get(target.account));
+        match account {
+            Some(account) => account.without_keys(text),
+            None => text,
+        }
+    }
+
+    /// What upstream refused, as this request's own refusal.
+    pub(crate) fn refusal_of(&self, error: &ApiError) -> Refusal {
+        Refusal::of_api(error).shown_by(|text| {
+            let shown = self.without_keys(Bytes::copy_from_slice(text.as_bytes()));
+            String::from_utf8_lossy(&shown).into_owned()
+        })
     }
 
     /// Says how the request ended, which counts it.

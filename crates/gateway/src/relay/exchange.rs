@@ -311,7 +311,8 @@ impl Exchange {
                     Err(error) => self.lost(&error, has_next),
                 });
             }
-            let look = answer::look_at_error(answer, self.record.idle_limit());
+            let account = self.worker.state.accounts.get(target.account);
+            let look = answer::look_at_error(answer, self.record.idle_limit(), account);
             self.record.leave();
             let (answer, error) = Box::pin(look).await;
             self.record.come_back();

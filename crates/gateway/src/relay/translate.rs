@@ -61,7 +61,7 @@ pub(super) async fn whole(
             if is_fault(error.class()) {
                 record.note_fault();
             }
-            return refuse(&Refusal::of_api(&error), record);
+            return refuse(&record.refusal_of(&error), record);
         }
         Err(Failure::Lost(error)) => return plain::broken_off(&error, record),
     };

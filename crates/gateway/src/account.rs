@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bailian_wire::Dialect;
+use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
+use memchr::memmem;
 use secrecy::ExposeSecret;
 
 use crate::config::{AccountConfig, AccountKind};
@@ -42,6 +44,12 @@ pub(crate) struct Endpoint {
     chat: &'static str,
     chat_target: PathAndQuery,
 }
+
+/// What stands in the place of a key.
+const HIDDEN: &[u8] = b"(key hidden)";
+
+/// Shorter ones, such as a server of one's own takes, are words that texts have anyway. In bytes.
+const SHORTEST_HIDDEN_KEY: usize = 12;
 
 /// An account that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +178,29 @@ impl Account {
         }
         let turn = self.next_key.fetch_add(1, Ordering::Relaxed);
         self.authorization.get(turn % count).cloned()
+    }
+
+    /// An error's text without the account's keys: an upstream may quote the one that it refuses.
+    pub(crate) fn without_keys(&self, text: Bytes) -> Bytes {
+        let mut text = text;
+        for authorization in &self.authorization {
+            let key = authorization.as_bytes().strip_prefix(b"Bearer ");
+            let Some(key) = key.filter(|key| key.len() >= SHORTEST_HIDDEN_KEY) else {
+                continue;
+            };
+            let mut shown = Vec::new();
+            let mut from = 0;
+            for at in memmem::find_iter(&text, key) {
+                shown.extend_from_slice(&text[from..at]);
+                shown.extend_from_slice(HIDDEN);
+                from = at + key.len();
+            }
+            if from > 0 {
+                shown.extend_from_slice(&text[from..]);
+                text = shown.into();
+            }
+        }
+        text
     }
 
     /// Whether the operator wants this header of a caller to go upstream.

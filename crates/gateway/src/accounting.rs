@@ -4,7 +4,9 @@
 mod charge;
 mod cost;
 mod fixed;
+mod health;
 mod keeper;
+mod steady;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,9 +28,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::charge::{Asked, Charge, Done, is_limited};
+use self::health::StoreHealth;
 use self::keeper::Keeper;
+use self::steady::SteadyClock;
 use crate::clock::Clock;
 use crate::config::{Config, DataConfig};
+use crate::record::RequestId;
 
 /// How long a start waits for what earlier processes left to be in the store, so that budgets count
 /// it. What takes longer is counted when it is there.
@@ -80,8 +85,11 @@ pub(crate) struct Accounting {
     pub(crate) fixed: Vec<Row>,
     pub(crate) budgets: Budgets,
     pub(crate) ledger: Arc<Ledger>,
+    /// Whether the store of keys answers.
+    pub(crate) store_health: StoreHealth,
     pepper: Pepper,
-    clock: Arc<dyn Clock>,
+    /// By which what ends at a moment ends.
+    pub(crate) clock: SteadyClock,
     /// What ends the open streams of a key.
     cuts: Arc<Mutex<HashMap<KeyId, CancellationToken>>>,
     /// The key that was made as there was none; shown once.
@@ -102,7 +110,8 @@ impl Accounting {
         let rates = config.prices.rates.clone();
         let store = open_store(data, &pepper, &rates)?;
         let admin = Admin::new(Arc::clone(&store), pepper.clone(), rates.clone());
-        let now = now_of(&*clock);
+        let clock = SteadyClock::new(clock);
+        let now = clock.now();
         let first_key = if config.keys.is_empty() {
             admin.first_start(now.wall)?
         } else {
@@ -121,13 +130,15 @@ impl Accounting {
         };
         let budgets = Budgets::new(rates.clone());
         let cuts = Arc::new(Mutex::new(HashMap::<KeyId, CancellationToken>::new()));
+        let store_health = StoreHealth::default();
         let keeper = Keeper::start(keeper::Work {
             live: Arc::clone(&live),
             budgets: budgets.clone(),
             rates: rates.clone(),
             reader: ledger.reader(),
             cuts: Arc::clone(&cuts),
-            clock: Arc::clone(&clock),
+            store_health: store_health.clone(),
+            clock: clock.clone(),
             keep_days: data.keep_days,
         })
         .map_err(DataError::Thread)?;
@@ -144,6 +155,7 @@ impl Accounting {
             fixed,
             budgets,
             ledger: Arc::new(ledger),
+            store_health,
             pepper,
             clock,
             cuts,
@@ -175,8 +187,9 @@ impl Accounting {
             fixed,
             budgets: self.budgets.clone(),
             ledger: Arc::clone(&self.ledger),
+            store_health: self.store_health.clone(),
             pepper: self.pepper.clone(),
-            clock: Arc::clone(&self.clock),
+            clock: self.clock.clone(),
             cuts: Arc::clone(&self.cuts),
             first_key: Arc::clone(&self.first_key),
             keeper: Arc::clone(&self.keeper),
@@ -193,16 +206,22 @@ impl Accounting {
 
     /// The moment, on both clocks.
     pub(crate) fn now(&self) -> Now {
-        now_of(&*self.clock)
+        self.clock.now()
     }
 
     /// Who is behind a key.
-    pub(crate) fn authenticate(&self, presented: &[u8], address: IpAddr) -> Option<Caller> {
+    pub(crate) fn authenticate(
+        &self,
+        presented: &[u8],
+        address: IpAddr,
+        request: RequestId,
+    ) -> Option<Caller> {
         let directory = self.live.current();
         let result = directory.authenticate(presented, self.now().wall, address);
         result
             .inspect_err(|denied| {
                 tracing::info!(
+                    request_id = request.as_str(),
                     reason = denied.reason().as_str(),
                     key = denied.key().map(|key| key.to_string()),
                     "a key was refused"
@@ -223,7 +242,8 @@ impl Accounting {
 
     /// Takes over what the administration changed, at once.
     pub(crate) fn refresh(&self) {
-        keeper::follow(&self.live, &self.cuts);
+        let now = self.now().monotonic;
+        keeper::follow(&self.live, &self.cuts, &self.store_health, now);
     }
 }
 
@@ -265,14 +285,6 @@ fn make_folder(folder: &std::path::Path) -> Result<(), DataError> {
         folder: folder.to_owned(),
         source,
     })
-}
-
-fn now_of(clock: &dyn Clock) -> Now {
-    let millis = i64::try_from(clock.unix_millis()).unwrap_or(i64::MAX);
-    Now {
-        wall: jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
-        monotonic: clock.now(),
-    }
 }
 
 /// Counts what was spent before this process began, as the ledger knows it.

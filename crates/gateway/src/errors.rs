@@ -309,6 +309,12 @@ impl Refusal {
         refusal
     }
 
+    /// The same in other words.
+    pub(crate) fn shown_by(mut self, show: impl FnOnce(&str) -> String) -> Self {
+        self.message = show(&self.message);
+        self
+    }
+
     /// A translation that would change what the answer means.
     pub(crate) fn not_translatable(members: &str, to: Dialect) -> Self {
         Self::invalid_request(format!(

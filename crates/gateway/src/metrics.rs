@@ -3,15 +3,14 @@
 //! Every handle is made once; nothing is looked up by label while a request runs. Of what callers
 //! write only names of models that are known become labels.
 
+mod kept;
 mod lanes;
-mod ledger;
 mod models;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
-use bailian_ledger::Status as LedgerStatus;
 use bailian_wire::Dialect;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -21,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub(crate) use self::kept::Kept;
 use self::models::ModelTokens;
 use crate::cache::{Cache, CacheResult};
 use crate::errors::REFUSAL_KINDS;
@@ -405,12 +405,12 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// The text that `GET /metrics` answers with. What lanes and the ledger do is asked of them now.
+    /// The text that `GET /metrics` answers with. What lanes and stores do is asked of them now.
     pub(crate) fn render(
         &self,
         pacing: &Pacing,
         cache: Option<&Cache>,
-        ledger: Option<&LedgerStatus>,
+        kept: Option<&Kept>,
     ) -> Result<String, fmt::Error> {
         if let Some((entries, bytes)) = cache.and_then(Cache::size) {
             let level = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
@@ -420,8 +420,8 @@ impl Metrics {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         encode_registry(&mut text, &lanes::registry(pacing))?;
-        if let Some(status) = ledger {
-            encode_registry(&mut text, &ledger::registry(status))?;
+        if let Some(kept) = kept {
+            encode_registry(&mut text, &kept.registry())?;
         }
         encode_eof(&mut text)?;
         Ok(text)

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use bailian_quota::{Permit, Usage as Settled};
 use bailian_wire::chat::Usage;
+use bailian_wire::error::ApiError;
 use bailian_wire::{Dialect, tokens};
+use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -22,6 +24,7 @@ use crate::accounting::{Asked, Charge, Done, is_limited};
 use crate::cache::{CacheResult, Ending};
 use crate::config::Repairs;
 use crate::errors::Refusal;
+use crate::finish::FinishReasons;
 use crate::keys::Owner;
 use crate::metrics::{OpenGuard, Outcome};
 use crate::responses::Turn;
@@ -95,6 +98,8 @@ pub(crate) struct Record {
     pub(crate) surface: &'static str,
     /// The whole report of usage, where upstream gave one.
     pub(crate) report: Option<Box<Usage>>,
+    /// Why its answers ended, where somebody wants to know.
+    pub(crate) finish: FinishReasons,
     /// The usage is a guess.
     pub(crate) is_estimated: bool,
     /// Upstream's id of the request.
@@ -137,6 +142,7 @@ impl Record {
             charge: None,
             surface: "",
             report: None,
+            finish: FinishReasons::default(),
             is_estimated: false,
             upstream_id: None,
             error_code: None,
@@ -176,13 +182,34 @@ impl Record {
         };
         if self.state.routes.failed(target, model, self.now()) {
             let account = self.state.accounts.get(target.account).map(Account::name);
-            let model = target.model.as_deref().unwrap_or(model);
             tracing::warn!(
+                request_id = self.request_id.as_str(),
+                key = self.key_name(),
+                tenant = self.tenant(),
+                model = &**model,
                 account,
-                model,
+                upstream_model = target.model.as_deref(),
                 "a target failed again and again; others are asked before it"
             );
         }
+    }
+
+    /// An error of upstream without the account's keys.
+    pub(crate) fn without_keys(&self, text: Bytes) -> Bytes {
+        let target = self.target.as_ref();
+        let account = target.and_then(|target| self.state.accounts.get(target.account));
+        match account {
+            Some(account) => account.without_keys(text),
+            None => text,
+        }
+    }
+
+    /// What upstream refused, as this request's own refusal.
+    pub(crate) fn refusal_of(&self, error: &ApiError) -> Refusal {
+        Refusal::of_api(error).shown_by(|text| {
+            let shown = self.without_keys(Bytes::copy_from_slice(text.as_bytes()));
+            String::from_utf8_lossy(&shown).into_owned()
+        })
     }
 
     /// Says how the request ended, which counts it.

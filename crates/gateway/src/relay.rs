@@ -166,7 +166,7 @@ where
     B::Error: Into<BodyError>,
 {
     let state = &*worker.state;
-    let owner = presented_key(&head.headers).and_then(|key| state.authenticate(key, peer));
+    let owner = state.authenticate(presented_key(&head.headers), peer, record.request_id);
     let Some(owner) = owner else {
         body::discard(&head.headers, body, &state.limits).await;
         return Err(Refusal::unauthenticated());

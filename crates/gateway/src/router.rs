@@ -13,6 +13,8 @@ use http::{HeaderMap, StatusCode, Uri};
 use crate::admin;
 use crate::errors::Refusal;
 use crate::keys::Peer;
+use crate::metrics::Kept;
+use crate::readiness;
 use crate::record::RequestId;
 use crate::relay;
 use crate::surface::{NATIVE_EMBEDDINGS, NATIVE_MULTIMODAL, NATIVE_TEXT, Root, STORED, Surface};
@@ -198,8 +200,9 @@ async fn stored(Shared(worker): Shared<Worker>, request: Request) -> Response {
 /// A response that the gateway made itself.
 fn kept_here(worker: &Worker, below: &str, request: &Request) -> Option<serde_json::Value> {
     let state = &worker.state;
-    let key = relay::presented_key(request.headers())?;
-    let owner = state.authenticate(key, Peer::of(request))?;
+    let key = relay::presented_key(request.headers());
+    let id = RequestId::new(state.clock.unix_millis());
+    let owner = state.authenticate(key, Peer::of(request), id)?;
     let (method, query) = (request.method(), request.uri().query());
     let now = state.clock.now();
     state
@@ -238,8 +241,8 @@ async fn count_tokens(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if !is_authenticated(&worker, &headers, peer) {
-        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    if let Some(refused) = refused(&worker, &uri, &headers, peer) {
+        return refused;
     }
     match relay::count_tokens(&worker, &headers, body).await {
         Ok(tokens) => {
@@ -256,8 +259,8 @@ async fn anthropic_models(
     peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    if !is_authenticated(&worker, &headers, peer) {
-        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    if let Some(refused) = refused(&worker, &uri, &headers, peer) {
+        return refused;
     }
     let body = worker.state.models.all_for_anthropic();
     json_response(&worker, StatusCode::OK, body)
@@ -268,45 +271,25 @@ async fn healthz(Shared(worker): Shared<Worker>) -> Response {
     typed_response(&worker, StatusCode::OK, kind, "ok\n")
 }
 
-/// Ready as soon as it listens; while it stops it does not listen any more. Without Redis a replica
-/// still works, with its last share of the limits, and says so.
+/// Ready as soon as it listens; while it stops it does not listen any more.
 async fn readyz(Shared(worker): Shared<Worker>) -> Response {
-    let mut detail = serde_json::json!({ "status": "ready" });
-    if let Some(sharing) = worker.state.pacing.sharing() {
-        let now = worker.state.clock.now();
-        let since = now.saturating_duration_since(sharing.since);
-        detail["redis"] = serde_json::json!({
-            "connected": sharing.connected,
-            "for_seconds": since.as_secs(),
-            "replicas": sharing.replicas,
-            "last_error": sharing.last_error,
-        });
-    }
-    if let Some(accounting) = &worker.state.accounting {
-        // Requests are served while the store is away: their records wait in the spool.
-        let status = accounting.ledger.status();
-        detail["ledger"] = serde_json::json!({
-            "store_ok": status.store_ok,
-            "spool_ok": status.spool_ok,
-            "backlog_bytes": status.backlog_bytes,
-            "lost": status.lost,
-            "open": status.open,
-        });
-    }
-    let left_alone = worker.state.routes.open_breakers();
-    if !left_alone.is_empty() {
-        detail["targets_left_alone"] = left_alone.into();
-    }
-    detail["config"] = worker.state.config_status.json();
+    let detail = readiness::of(&worker.state);
     json_response(&worker, StatusCode::OK, Bytes::from(detail.to_string()))
 }
 
 async fn metrics(Shared(worker): Shared<Worker>) -> Response {
     let state = &worker.state;
-    let ledger = state.accounting.as_ref().map(|it| it.ledger.status());
+    let kept = state.accounting.as_ref().map(|accounting| Kept {
+        ledger: accounting.ledger.status(),
+        keys_store_ok: accounting
+            .store_health
+            .failing_for(state.clock.now())
+            .is_none(),
+        clock_behind: accounting.clock.behind(),
+    });
     let text = state
         .metrics
-        .render(&state.pacing, state.cache.as_deref(), ledger.as_ref());
+        .render(&state.pacing, state.cache.as_deref(), kept.as_ref());
     match text {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -322,8 +305,8 @@ async fn models(
     peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    if !is_authenticated(&worker, &headers, peer) {
-        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    if let Some(refused) = refused(&worker, &uri, &headers, peer) {
+        return refused;
     }
     let body = worker.state.models.all();
     json_response(&worker, StatusCode::OK, body)
@@ -336,8 +319,8 @@ async fn model(
     peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    if !is_authenticated(&worker, &headers, peer) {
-        return refuse(&worker, uri.path(), &Refusal::unauthenticated());
+    if let Some(refused) = refused(&worker, &uri, &headers, peer) {
+        return refused;
     }
     match worker.state.models.one(&id) {
         Some(body) => json_response(&worker, StatusCode::OK, body),
@@ -345,9 +328,14 @@ async fn model(
     }
 }
 
-fn is_authenticated(worker: &Worker, headers: &HeaderMap, peer: Peer) -> bool {
+/// The refusal of a caller without a valid key, under the id that the log has.
+fn refused(worker: &Worker, uri: &Uri, headers: &HeaderMap, peer: Peer) -> Option<Response> {
+    let id = RequestId::new(worker.state.clock.unix_millis());
     let key = relay::presented_key(headers);
-    key.is_some_and(|key| worker.state.authenticate(key, peer).is_some())
+    let owner = worker.state.authenticate(key, peer, id);
+    owner
+        .is_none()
+        .then(|| refuse_as(id, uri.path(), &Refusal::unauthenticated()))
 }
 
 fn wrong_method(
@@ -367,7 +355,14 @@ async fn unknown_route(Shared(worker): Shared<Worker>, uri: Uri) -> Response {
 }
 
 pub(crate) fn refuse(worker: &Worker, path: &str, refusal: &Refusal) -> Response {
-    let id = RequestId::new(worker.state.clock.unix_millis());
+    refuse_as(
+        RequestId::new(worker.state.clock.unix_millis()),
+        path,
+        refusal,
+    )
+}
+
+fn refuse_as(id: RequestId, path: &str, refusal: &Refusal) -> Response {
     let mut response = refusal.to_response(error_dialect(path), id.as_str());
     relay::stamp(response.headers_mut(), id);
     response

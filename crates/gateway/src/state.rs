@@ -14,6 +14,7 @@ use crate::keys::{KeyStore, Owner, Peer};
 use crate::metrics::Metrics;
 use crate::models::ModelList;
 use crate::pacing::Pacing;
+use crate::record::RequestId;
 use crate::reload::ConfigStatus;
 use crate::responses::Responses;
 use crate::route::Routes;
@@ -53,14 +54,24 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Who is behind a key that was presented.
-    pub(crate) fn authenticate(&self, presented: &[u8], peer: Peer) -> Option<Owner> {
-        match &self.accounting {
+    /// Who is behind a key that was presented. It takes as long when there is none.
+    ///
+    /// `request` is what the log says of a refusal, whose reason no caller learns.
+    pub(crate) fn authenticate(
+        &self,
+        key: Option<&[u8]>,
+        peer: Peer,
+        request: RequestId,
+    ) -> Option<Owner> {
+        let presented = key.unwrap_or_default();
+        let owner = match &self.accounting {
             Some(accounting) => accounting
-                .authenticate(presented, peer.address())
+                .authenticate(presented, peer.address(), request)
                 .map(Owner::of_caller),
             None => self.keys.authenticate(presented).map(Owner::of_key),
-        }
+        };
+        // Whatever a store of keys makes of nothing at all.
+        owner.filter(|_| key.is_some())
     }
 }
 

@@ -23,6 +23,7 @@ use self::spans::{Finished, Place};
 pub(crate) use self::trace::Trace;
 use crate::account::Account;
 use crate::config::TelemetryConfig;
+use crate::finish::FinishReasons;
 use crate::keys::VirtualKey;
 use crate::metrics::{ExportCounts, Outcome};
 use crate::record::RequestId;
@@ -80,6 +81,8 @@ pub(crate) struct Ended<'a> {
     /// Why it failed: a code of the gateway's or of the service's.
     pub(crate) error: Option<&'a str>,
     pub(crate) usage: Option<TokenCounts>,
+    /// Why its answers ended.
+    pub(crate) finish: FinishReasons,
     pub(crate) attempts: u32,
     pub(crate) first_byte: Option<Duration>,
     pub(crate) elapsed: Duration,

@@ -18,6 +18,7 @@ use axum::routing::post as on_post;
 use bailian_gateway::Config;
 use bailian_sim::{SimConfig, Simulator};
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -98,6 +99,23 @@ fn value(attributes: &[KeyValue], key: &str) -> Option<String> {
     })
 }
 
+/// Why the answers ended.
+fn reasons(span: &Span) -> Vec<String> {
+    let mut attributes = span.attributes.iter();
+    let found = attributes.find(|it| it.key == "gen_ai.response.finish_reasons");
+    let value = found.and_then(|it| it.value.clone()?.value);
+    let Some(any_value::Value::ArrayValue(reasons)) = value else {
+        return Vec::new();
+    };
+    let reasons = reasons.values.into_iter().filter_map(|reason| reason.value);
+    reasons
+        .map(|reason| match reason {
+            any_value::Value::StringValue(reason) => reason,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
 fn config(upstream: &str, telemetry: &str) -> Config {
     let text = format!(
         r#"
@@ -173,6 +191,7 @@ async fn a_request_becomes_a_span_with_its_attempts_and_nothing_of_its_text() {
     for key in ["gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"] {
         assert!(of(key).unwrap().parse::<u64>().unwrap() > 0, "{key}");
     }
+    assert_eq!(reasons(root), ["stop"]);
     assert_eq!(of("error.type"), None);
     let first_token = |span: &Span| {
         let mut events = span.events.iter();
@@ -260,6 +279,120 @@ async fn without_a_sample_there_are_metrics_and_no_spans() {
     stop(gateway).await;
     assert_eq!(collector.spans(), []);
     collector.metric("gen_ai.client.operation.duration");
+}
+
+#[tokio::test]
+async fn spans_say_why_answers_ended_in_every_dialect_and_form() {
+    let (collector, address) = Collector::start().await;
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    // An account that speaks OpenAI's protocol only, so that the other dialects are translated.
+    let telemetry = format!(
+        "[[accounts]]\nname = \"own\"\nkind = \"openai\"\napi_keys = [\"{UPSTREAM_KEY}\"]\n\
+         base_url = \"{}/compatible-mode/v1\"\n[[routes]]\nmodel = \"own\"\n\
+         targets = [{{ account = \"own\", model = \"qwen-plus\" }}]\n\
+         [telemetry]\notlp = \"{address}\"",
+        simulator.base_url()
+    );
+    let gateway = start(config(&simulator.base_url(), &telemetry));
+    let mut expected = Vec::new();
+    for model in ["qwen-plus", "own"] {
+        for (stream, most, reason) in [
+            (false, 4096, "stop"),
+            (true, 4096, "stop"),
+            (true, 2, "length"),
+        ] {
+            let message = json!([{ "role": "user", "content": "你好" }]);
+            let body = json!({ "model": model, "stream": stream, "max_tokens": most, "messages": message });
+            let anthropic = match reason {
+                _ if model == "own" => reason,
+                "stop" => "end_turn",
+                _ => "max_tokens",
+            };
+            let parameters = json!({ "result_format": "message", "max_tokens": most, "incremental_output": stream });
+            let native = json!({ "model": model, "input": { "messages": message }, "parameters": parameters });
+            let native = post(support::NATIVE, native.to_string());
+            let sse = if stream { "enable" } else { "disable" };
+            for (request, reason) in [
+                (post(OPENAI, body.to_string()), reason),
+                (post("/anthropic/v1/messages", body.to_string()), anthropic),
+                (with(native, "x-dashscope-sse", sse), reason),
+            ] {
+                let (status, headers, text) = read(send(gateway.address, request).await).await;
+                assert_eq!(status, 200, "{text}");
+                let id = headers["x-request-id"].to_str().unwrap().to_owned();
+                expected.push((id, reason));
+            }
+        }
+    }
+    stop(gateway).await;
+    let spans = collector.spans();
+    for (id, reason) in expected {
+        let mut spans = spans.iter();
+        let of_request =
+            |span: &&Span| value(&span.attributes, "bailian.request_id").as_ref() == Some(&id);
+        let span = spans.find(of_request).unwrap();
+        assert_eq!(reasons(span), [reason], "{span:?}");
+    }
+}
+
+/// The figure behind a line's name and labels.
+async fn figure(gateway: &Running, line: &str) -> u64 {
+    let (_, _, metrics) = read(send(gateway.address, get("/metrics")).await).await;
+    let found = metrics.lines().find_map(|it| it.strip_prefix(line));
+    found
+        .unwrap_or_else(|| panic!("no {line}: {metrics}"))
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+/// What waits to be sent, at most, and what is being sent (docs/gateway.md).
+const MOST_WAITING: u64 = 4_096 + 512;
+
+#[tokio::test]
+async fn a_collector_that_never_answers_is_felt_by_no_request_and_fills_no_memory() {
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let collector = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = collector.local_addr().unwrap();
+    let holding = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = collector.accept().await {
+            held.push(stream);
+        }
+    });
+    let telemetry = format!("[telemetry]\notlp = \"http://{address}\"");
+    let gateway = start(config(&simulator.base_url(), &telemetry));
+    let stream = tokio::net::TcpStream::connect(gateway.address)
+        .await
+        .unwrap();
+    let stream = hyper_util::rt::TokioIo::new(stream);
+    let (mut caller, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut sent = 0;
+    let dropped = "bailian_telemetry_requests_total{result=\"dropped\"}";
+    while figure(&gateway, dropped).await == 0 {
+        // Refusals leave as much behind as answers do, and are quick.
+        for _ in 0..500 {
+            let answer = caller.send_request(from_a_stranger()).await.unwrap();
+            assert_eq!(answer.status(), 401);
+            answer.into_body().collect().await.unwrap();
+            sent += 1;
+        }
+        assert!(sent < 100_000, "what waits has no bound");
+        let answer = send(gateway.address, post(OPENAI, openai_body(true))).await;
+        assert_eq!(read(answer).await.0, 200);
+        sent += 1;
+    }
+    let failed = "bailian_telemetry_requests_total{result=\"failed\"}";
+    let gone = figure(&gateway, failed).await + figure(&gateway, dropped).await;
+    assert!(sent - gone <= MOST_WAITING, "{sent} sent, {gone} gone");
+    let exported = "bailian_telemetry_requests_total{result=\"exported\"}";
+    assert_eq!(figure(&gateway, exported).await, 0);
+    drop(caller);
+    let begun = Instant::now();
+    stop(gateway).await;
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    holding.abort();
 }
 
 #[tokio::test]

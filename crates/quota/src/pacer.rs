@@ -53,6 +53,8 @@ struct Inner {
     alarm: Arc<Alarm>,
     clock: Arc<dyn Clock>,
     max_lanes: usize,
+    /// When idle lanes were last made to give way.
+    swept: Mutex<Option<std::time::Instant>>,
     /// Set when other replicas use the same limits.
     shared: OnceLock<SharedLanes>,
 }
@@ -89,6 +91,9 @@ struct Decided {
 /// share one lane.
 const MAX_LANES: usize = 4096;
 
+/// How often idle lanes are looked for while there is no room: all lanes are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
 /// The lane of all that come after the last one that has its own.
 const OVERFLOW: &str = "(other models)";
 
@@ -106,6 +111,7 @@ impl Pacer {
                 alarm: Arc::new(Alarm::new(Arc::clone(&clock))),
                 clock,
                 max_lanes: MAX_LANES,
+                swept: Mutex::new(None),
                 shared: OnceLock::new(),
             }),
         }
@@ -116,6 +122,9 @@ impl Pacer {
     pub fn lane(&self, name: &str, config: impl FnOnce() -> LaneConfig) -> Lane {
         if let Some(lane) = self.inner.lanes.read().get(name) {
             return lane.clone();
+        }
+        if self.inner.lanes.read().len() >= self.inner.max_lanes {
+            self.forget_idle();
         }
         let mut lanes = self.inner.lanes.write();
         let name = if lanes.len() >= self.inner.max_lanes && !lanes.contains_key(name) {
@@ -142,6 +151,32 @@ impl Pacer {
         drop(lanes);
         self.inner.wake_sharing();
         lane
+    }
+
+    /// Makes room: names that somebody made up must not keep out those that are in use. A lane that
+    /// counts nothing any more is made anew when it is needed, only what it learned is lost.
+    fn forget_idle(&self) {
+        let now = self.inner.clock.now();
+        {
+            let mut swept = self.inner.swept.lock();
+            let is_soon = swept.is_some_and(|at| now.saturating_duration_since(at) < SWEEP_EVERY);
+            if is_soon {
+                return;
+            }
+            *swept = Some(now);
+        }
+        let idle: Vec<Lane> = self
+            .lanes()
+            .into_iter()
+            .filter(|lane| lane.is_idle())
+            .collect();
+        let mut lanes = self.inner.lanes.write();
+        for lane in idle {
+            // The map's and this one: nobody else has it, so nobody counts in it meanwhile.
+            if Arc::strong_count(&lane.shared) == 2 {
+                lanes.remove(lane.name());
+            }
+        }
     }
 
     /// Shares all lanes with other replicas: each uses the given part of its limits, from 0 to 1,
@@ -210,6 +245,16 @@ impl Lane {
     /// The lane's name.
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// Whether nothing runs or waits in it, and nothing that it counted counts still.
+    fn is_idle(&self) -> bool {
+        let lane = self.snapshot();
+        lane.running == 0
+            && lane.waiting.iter().all(|(_, count)| *count == 0)
+            && lane.stopped.is_none()
+            && lane.paused_for.is_zero()
+            && lane.limits.iter().all(|limit| limit.used == 0)
     }
 
     /// Waits for leave to send one request. The place in line is taken when this is called, not

@@ -163,3 +163,40 @@ fn a_thousand_tasks_on_four_threads_neither_overshoot_nor_lock_up() {
         (0, 0)
     );
 }
+
+/// A clock that the test moves.
+#[derive(Debug)]
+struct Hands(std::sync::Mutex<std::time::Instant>);
+
+impl bailian_quota::Clock for Hands {
+    fn now(&self) -> std::time::Instant {
+        *self.0.lock().unwrap()
+    }
+}
+
+#[test]
+fn made_up_names_keep_nobody_out_once_nothing_counts_in_them_any_more() {
+    let clock = Arc::new(Hands(std::sync::Mutex::new(std::time::Instant::now())));
+    let pacer = Pacer::with_clock(Arc::clone(&clock) as Arc<dyn bailian_quota::Clock>);
+    let minute = Duration::from_mins(1);
+    let lane = |name: &str| {
+        pacer.lane(name, || {
+            let mut config = LaneConfig::new(vec![Limit::requests(60, minute)]);
+            config.ramp = None;
+            config
+        })
+    };
+    let busy = lane("busy");
+    let running = busy.acquire(Demand::new("a", 1)).now_or_never().unwrap();
+    for number in 1..4096 {
+        let made_up = lane(&format!("made-up-{number}"));
+        let permit = made_up.acquire(Demand::new("b", 1)).now_or_never().unwrap();
+        permit.unwrap().settle(Usage::new(1, 0));
+    }
+    assert_eq!(lane("late").name(), "(other models)");
+    *clock.0.lock().unwrap() += 2 * minute;
+    assert_eq!(lane("late").name(), "late");
+    assert_eq!(lane("busy").snapshot().running, 1, "what runs is kept");
+    assert!(pacer.lanes().len() < 10, "{}", pacer.lanes().len());
+    running.unwrap().settle(Usage::new(1, 1));
+}

@@ -10,7 +10,7 @@ use super::debian;
 use crate::lines;
 
 /// Packages with such tests, behind their feature `postgres-tests`.
-const PACKAGES: [&str; 2] = ["bailian-ledger", "bailian-tenants"];
+const PACKAGES: [&str; 3] = ["bailian-ledger", "bailian-tenants", "bailian-gateway"];
 
 /// Installs the server if it is missing, and runs the tests.
 pub(super) fn run(root: &Path) -> anyhow::Result<Counts> {

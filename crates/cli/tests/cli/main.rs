@@ -7,6 +7,8 @@ mod chat;
 mod config;
 mod demo;
 mod deploy;
+#[cfg(target_os = "linux")]
+mod disk;
 mod http;
 mod import;
 mod killed;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bailian_ledger::Reader;
 use bailian_tenants::budget::Budgets;
@@ -12,8 +12,9 @@ use bailian_tenants::{KeyId, Live, Rates};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{now_of, restore};
-use crate::clock::Clock;
+use super::health::StoreHealth;
+use super::restore;
+use super::steady::SteadyClock;
 
 /// How often the store is asked whether something changed.
 const EVERY: Duration = Duration::from_millis(250);
@@ -36,14 +37,16 @@ pub(super) struct Work {
     pub(super) rates: Rates,
     pub(super) reader: Reader,
     pub(super) cuts: Cuts,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store_health: StoreHealth,
+    pub(super) clock: SteadyClock,
     pub(super) keep_days: Option<u32>,
 }
 
 impl Work {
     fn round(&mut self) {
-        follow(&self.live, &self.cuts);
-        let now = now_of(&*self.clock);
+        self.clock.tell();
+        let now = self.clock.now();
+        follow(&self.live, &self.cuts, &self.store_health, now.monotonic);
         if !self.budgets.due(&self.live.current(), now).is_empty() {
             restore(
                 &self.budgets,
@@ -101,20 +104,24 @@ impl Drop for Keeper {
 }
 
 /// Takes over what changed in the store, and ends the streams of keys that were revoked so.
-pub(super) fn follow(live: &Live, cuts: &Mutex<HashMap<KeyId, CancellationToken>>) {
-    match live.refresh() {
-        Ok(Some(refreshed)) => {
-            for unusable in refreshed.unusable {
-                tracing::warn!(id = %unusable.id, "a row of the store of keys cannot be understood and opens nothing");
-            }
-            let mut cuts = cuts.lock();
-            for key in refreshed.cut {
-                if let Some(token) = cuts.remove(&key) {
-                    token.cancel();
-                }
-            }
+pub(super) fn follow(
+    live: &Live,
+    cuts: &Mutex<HashMap<KeyId, CancellationToken>>,
+    health: &StoreHealth,
+    now: Instant,
+) {
+    let refreshed = live.refresh();
+    health.note(now, refreshed.as_ref().map(drop));
+    let Ok(Some(refreshed)) = refreshed else {
+        return;
+    };
+    for unusable in refreshed.unusable {
+        tracing::warn!(id = %unusable.id, "a row of the store of keys cannot be understood and opens nothing");
+    }
+    let mut cuts = cuts.lock();
+    for key in refreshed.cut {
+        if let Some(token) = cuts.remove(&key) {
+            token.cancel();
         }
-        Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "the store of keys does not answer"),
     }
 }

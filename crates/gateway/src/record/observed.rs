@@ -47,6 +47,11 @@ impl Record {
         }
     }
 
+    /// Whether a span will be made of it.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.trace.as_ref().is_some_and(|trace| trace.is_sampled())
+    }
+
     pub(super) fn trace_attempt(&mut self, target: &Target) {
         let elapsed = self.trace.is_some().then(|| self.elapsed());
         if let (Some(trace), Some(elapsed)) = (&mut self.trace, elapsed) {
@@ -93,6 +98,7 @@ impl Record {
                     outcome => Some(self.error_code.as_deref().unwrap_or(outcome.as_str())),
                 },
                 usage: self.usage,
+                finish: self.finish,
                 attempts: self.attempts,
                 first_byte: self.first_byte,
                 elapsed,

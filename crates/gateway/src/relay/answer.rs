@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use super::exchange::Answered;
 use super::stream::StreamBody;
 use super::{headers, mend, plain, translate};
+use crate::account::Account;
 use crate::errors::{ERROR_SOURCE, Refusal};
 use crate::metrics::Outcome;
 use crate::record::Record;
@@ -66,9 +67,14 @@ pub(super) async fn relay(answered: Answered, mut record: Record) -> Response {
 pub(super) async fn look_at_error(
     answer: http::Response<UpstreamBody>,
     idle: Duration,
+    account: Option<&Account>,
 ) -> (http::Response<UpstreamBody>, ApiError) {
-    let (head, body) = answer.into_parts();
-    let bytes = read_error(body, idle).await;
+    let (mut head, body) = answer.into_parts();
+    let mut bytes = read_error(body, idle).await;
+    if let Some(account) = account {
+        bytes = account.without_keys(bytes);
+    }
+    head.headers.remove(CONTENT_LENGTH);
     let error = parse_error_body(head.status.as_u16(), &bytes);
     let body = Full::new(bytes).map_err(|never| match never {});
     (http::Response::from_parts(head, Box::pin(body)), error)

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use http::header::{AGE, HeaderName, HeaderValue};
 
 pub(super) use self::recording::Keep;
-use super::waiting::WaitingBody;
+use super::waiting::{Caller, WaitingBody};
 use super::{Call, headers, send};
 use crate::cache::{Asked, Cache, CacheResult, Entry, Key, Landing, Lead, Place, Terms, X_CACHE};
 use crate::record::Record;
@@ -115,12 +115,12 @@ impl Question {
         if let Ok(landing) = tokio::time::timeout(keep_alive, &mut landing).await {
             return self.go_on(landing).await;
         }
-        let (dialect, request_id) = (self.record.dialect, self.record.request_id);
+        let caller = Caller::of(&self.record);
         let rest = Box::pin(async move {
             let landing = landing.await;
             self.go_on(landing).await
         });
-        let body = WaitingBody::new(rest, keep_alive, dialect, request_id);
+        let body = WaitingBody::new(rest, keep_alive, caller);
         let mut response = Response::new(Body::new(body));
         *response.headers_mut() = headers::of_event_stream();
         stamp(response.headers_mut(), CacheResult::Wait);

@@ -12,7 +12,7 @@ use http::StatusCode;
 use super::cached::Keep;
 use super::resume::Resume;
 use super::shape::{Answering, Outgoing, SoFar, shape};
-use super::waiting::WaitingBody;
+use super::waiting::{Caller, WaitingBody};
 use super::{Call, Chain, answer, headers, plain, refuse};
 use crate::account::Account;
 use crate::errors::Refusal;
@@ -118,8 +118,7 @@ impl Exchange {
         match self.exchange(None, patience).await {
             Ok(result) => self.conclude(result).await,
             Err(StillWaits(wait)) => {
-                let dialect = self.record.dialect;
-                let request_id = self.record.request_id;
+                let caller = Caller::of(&self.record);
                 let rest = Box::pin(async move {
                     match self.exchange(Some(wait), None).await {
                         Ok(result) => self.conclude(result).await,
@@ -127,7 +126,7 @@ impl Exchange {
                         Err(StillWaits(_)) => self.conclude(Err(Refusal::internal())).await,
                     }
                 });
-                let body = WaitingBody::new(rest, keep_alive, dialect, request_id);
+                let body = WaitingBody::new(rest, keep_alive, caller);
                 let mut response = Response::new(Body::new(body));
                 *response.headers_mut() = headers::of_event_stream();
                 (response, keep_alive)
@@ -312,7 +311,8 @@ impl Exchange {
                     Err(error) => self.lost(&error, has_next),
                 });
             }
-            let look = answer::look_at_error(answer, self.record.idle_limit());
+            let account = self.worker.state.accounts.get(target.account);
+            let look = answer::look_at_error(answer, self.record.idle_limit(), account);
             self.record.leave();
             let (answer, error) = Box::pin(look).await;
             self.record.come_back();

@@ -13,6 +13,7 @@ use http::response::Parts;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
 
+use super::scan::scan;
 use super::{Chain, headers, refuse, tap};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
@@ -23,16 +24,25 @@ use crate::upstream::{UpstreamBody, UpstreamError};
 /// published output, 64 Ki tokens, is below half a megabyte.
 const MAX_WHOLE_BYTES: usize = 4 * 1024 * 1024;
 
+/// A shorter answer may be an error that came with status 200, which may quote the account's key.
+const MAX_ERROR_BYTES: usize = 16 * 1024;
+
 /// Makes the client's response.
 pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) -> Response {
     record.leave();
     let received = receive(body, record.idle_limit()).await;
     record.come_back();
     let body = match received {
-        Ok(Received::Whole(bytes)) => {
+        Ok(Received::Whole(mut bytes)) => {
+            if bytes.len() <= MAX_ERROR_BYTES {
+                bytes = record.without_keys(bytes);
+            }
             record.usage = tap::usage_of(&bytes);
             if record.wants_report() {
                 record.report = tap::report_of(&bytes, record.dialect).map(Box::new);
+            }
+            if record.is_traced() {
+                record.finish = scan(&bytes, |_| {}).reasons;
             }
             record.note_first_byte();
             record.note_health();

@@ -83,6 +83,7 @@ async fn settle(record: Record, answered: Answered) -> Resumed {
     if head.status().is_success() && headers::is_event_stream(head.headers()) {
         return (record, Ok(answered));
     }
-    let (_, error) = answer::look_at_error(answered.answer, record.idle_limit()).await;
-    (record, Err(Refusal::of_api(&error)))
+    let (_, error) = answer::look_at_error(answered.answer, record.idle_limit(), None).await;
+    let refusal = record.refusal_of(&error);
+    (record, Err(refusal))
 }

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, MatchKind};
 use memchr::memchr2;
 
+use crate::finish::FinishReasons;
+
 /// What was found in frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
@@ -19,6 +21,8 @@ pub(super) struct Marks {
     pub(super) maybe_error: bool,
     /// How many answers say why they end.
     pub(super) finishes: u32,
+    /// What they say.
+    pub(super) reasons: FinishReasons,
     /// The mark that ends a stream of chat completions.
     pub(super) done: bool,
 }
@@ -86,7 +90,10 @@ pub(super) fn scan<'a>(frames: &'a [u8], mut said: impl FnMut(Said<'a>)) -> Mark
                 None => Said::Other,
             }),
             // Running native answers end for the reason `"null"` (http-native.md §3).
-            (4 | 5, Some(spelled)) => marks.finishes += u32::from(spelled != b"null"),
+            (4 | 5, Some(spelled)) if spelled != b"null" => {
+                marks.finishes += 1;
+                marks.reasons.note(spelled);
+            }
             (6, None) if value.starts_with(b"[") && !value.starts_with(b"[]") => {
                 marks.calls = true;
                 said(Said::Other);
@@ -144,6 +151,7 @@ mod tests {
         assert_eq!(heard, ["thinking 想", r#"text a\"b\\"#, "other "]);
         assert!(found.calls && found.done && !found.maybe_error);
         assert_eq!(found.finishes, 1);
+        assert_eq!(found.reasons.words().collect::<Vec<_>>(), ["stop"]);
         assert!(found.report.is_some());
         let (found, heard) = marks("event:error");
         assert!(found.maybe_error && heard.is_empty());

@@ -142,6 +142,7 @@ impl StreamBody {
         if let Some(record) = &mut self.record {
             record.is_estimated = reported.is_none() && usage.is_some();
             record.usage = usage;
+            record.finish.extend(self.writer.finish_reasons());
             if reported.is_some() && record.wants_report() {
                 record.report = report.map(Box::new);
             }
@@ -214,9 +215,13 @@ impl StreamBody {
 
     /// Upstream broke off. Where the answer can go on, it does; else the client is told.
     fn break_off(&mut self, why: Break, cx: &Context<'_>) -> Polled {
-        let (error, what): (&dyn std::fmt::Display, _) = match &why {
-            Break::Lost(error) => (&Chain(error), "upstream broke off a stream"),
-            Break::Api(error, _) => (error, "upstream ended a stream with an error"),
+        // What upstream says of an error may quote the request, so the log has its class only.
+        let (lost, class, what) = match &why {
+            Break::Lost(error) => (Some(Chain(error)), None, "upstream broke off a stream"),
+            Break::Api(error, _) => {
+                let what = "upstream ended a stream with an error";
+                (None, Some(error.class().as_str()), what)
+            }
         };
         if let Some(record) = &self.record {
             tracing::warn!(
@@ -224,7 +229,8 @@ impl StreamBody {
                 key = record.key_name(),
                 tenant = record.tenant(),
                 model = record.model.as_deref(),
-                %error,
+                class,
+                error = lost.map(tracing::field::display),
                 "{what}"
             );
         }
@@ -247,11 +253,20 @@ impl StreamBody {
         }
         let (refusal, outcome) = match &why {
             Break::Lost(error) => (Refusal::upstream(error), Outcome::UpstreamLost),
-            Break::Api(error, _) => (Refusal::of_api(error), Outcome::UpstreamError),
+            Break::Api(error, _) => {
+                let refusal = match &self.record {
+                    Some(record) => record.refusal_of(error),
+                    None => Refusal::of_api(error),
+                };
+                (refusal, Outcome::UpstreamError)
+            }
         };
         self.end(outcome);
         if let Break::Api(_, Some(told)) = why {
-            return data(told);
+            return data(match &self.record {
+                Some(record) => record.without_keys(told),
+                None => told,
+            });
         }
         if self.writer.is_between_frames() {
             return self.tell(&refusal);
@@ -303,6 +318,9 @@ impl StreamBody {
             usage,
         )
         .end_for_length();
+        if let Some(record) = &mut self.record {
+            record.finish.note(b"length");
+        }
         self.end(Outcome::Completed);
         data(end)
     }

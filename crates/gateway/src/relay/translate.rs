@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::shape::Answering;
 use super::{headers, plain, refuse};
 use crate::errors::Refusal;
+use crate::finish::FinishReasons;
 use crate::metrics::Outcome;
 use crate::record::Record;
 use crate::route::is_fault;
@@ -60,12 +61,17 @@ pub(super) async fn whole(
             if is_fault(error.class()) {
                 record.note_fault();
             }
-            return refuse(&Refusal::of_api(&error), record);
+            return refuse(&record.refusal_of(&error), record);
         }
         Err(Failure::Lost(error)) => return plain::broken_off(&error, record),
     };
     record.usage = response.usage.as_ref().map(counts);
     record.report = response.usage.clone().map(Box::new);
+    for choice in &response.choices {
+        if let Some(reason) = &choice.finish_reason {
+            record.finish.note(reason.as_str().as_bytes());
+        }
+    }
     record.note_first_byte();
     record.note_health();
     record.end_as(Outcome::Completed);
@@ -201,6 +207,7 @@ pub(super) struct Translator {
     /// How many answers were asked for, and how many said why they end.
     answers: u32,
     finished: u32,
+    reasons: FinishReasons,
 }
 
 /// How a stream stands after a piece.
@@ -231,6 +238,7 @@ impl Translator {
             report: None,
             answers: answering.answers,
             finished: 0,
+            reasons: FinishReasons::default(),
         }
     }
 
@@ -256,6 +264,10 @@ impl Translator {
     /// The whole of the last report.
     pub(super) fn report(&self) -> Option<Usage> {
         self.report.clone()
+    }
+
+    pub(super) fn finish_reasons(&self) -> FinishReasons {
+        self.reasons
     }
 
     /// Whether every answer has said why it ends.
@@ -313,7 +325,10 @@ impl Translator {
                 self.usage = Some(counts(usage));
                 self.report = Some(usage.clone());
             }
-            self.finished += u32::from(matches!(event, ChatEvent::Finished { .. }));
+            if let ChatEvent::Finished { reason, .. } = &event {
+                self.finished += 1;
+                self.reasons.note(reason.as_str().as_bytes());
+            }
             seen(&event);
             self.encoder.push(&event, out);
         }

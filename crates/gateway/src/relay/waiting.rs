@@ -4,6 +4,7 @@
 //! The head has gone out by then, so what is refused later is told as an event.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::headers;
 use crate::errors::{Refusal, error_event};
-use crate::record::RequestId;
+use crate::keys::VirtualKey;
+use crate::record::{Record, RequestId};
 
 /// The rest of the request's way, and how long it waited.
 type Rest = Pin<Box<dyn Future<Output = (Response, Duration)> + Send>>;
@@ -27,8 +29,27 @@ pub(super) struct WaitingBody {
     state: State,
     interval: Duration,
     sleep: Pin<Box<Sleep>>,
+    caller: Caller,
+}
+
+/// Whose request it is, for errors and the log. The record itself is with the rest of the way.
+#[derive(Clone)]
+pub(super) struct Caller {
     dialect: Dialect,
     request_id: RequestId,
+    key: Option<Arc<VirtualKey>>,
+    model: Option<Box<str>>,
+}
+
+impl Caller {
+    pub(super) fn of(record: &Record) -> Self {
+        Self {
+            dialect: record.dialect,
+            request_id: record.request_id,
+            key: record.owner.as_ref().map(|owner| Arc::clone(&owner.key)),
+            model: record.model.clone(),
+        }
+    }
 }
 
 enum State {
@@ -45,19 +66,13 @@ enum State {
 const MAX_WHOLE_BYTES: usize = 4 * 1024 * 1024;
 
 impl WaitingBody {
-    pub(super) fn new(
-        rest: Rest,
-        interval: Duration,
-        dialect: Dialect,
-        request_id: RequestId,
-    ) -> Self {
+    pub(super) fn new(rest: Rest, interval: Duration, caller: Caller) -> Self {
         Self {
             state: State::Waiting(rest),
             interval,
             // The first comment goes out with the head.
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            dialect,
-            request_id,
+            caller,
         }
     }
 
@@ -69,8 +84,8 @@ impl WaitingBody {
             let comment = format!(": x-bailian-queue-ms {}\n\n", queued.as_millis());
             return Some(Bytes::from(comment));
         }
-        let (dialect, status) = (self.dialect, head.status);
-        let request_id = self.request_id;
+        let (caller, status) = (self.caller.clone(), head.status);
+        let dialect = caller.dialect;
         self.state = State::Whole(Box::pin(async move {
             let limited = http_body_util::Limited::new(body, MAX_WHOLE_BYTES);
             let event = match limited.collect().await {
@@ -82,10 +97,13 @@ impl WaitingBody {
                     let text = String::from_utf8_lossy(&whole.to_bytes()).replace('\n', " ");
                     error_event(dialect, status, &text)
                 }
-                Err(_) => Refusal::internal().to_event(dialect, request_id.as_str()),
+                Err(_) => Refusal::internal().to_event(dialect, caller.request_id.as_str()),
             };
             tracing::debug!(
-                request_id = request_id.as_str(),
+                request_id = caller.request_id.as_str(),
+                key = caller.key.as_ref().map(|key| key.name.as_str()),
+                tenant = caller.key.as_ref().map(|key| &*key.tenant),
+                model = caller.model.as_deref(),
                 status = status.as_u16(),
                 "a waiting stream ended with an event instead of an answer"
             );

@@ -8,12 +8,13 @@ use http::StatusCode;
 use opentelemetry::trace::{
     Event, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
-use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::trace::{Attempt, Trace};
 use super::{Ended, operation};
 use crate::account::Account;
+use crate::finish::FinishReasons;
 use crate::keys::VirtualKey;
 use crate::metrics::Outcome;
 use crate::record::RequestId;
@@ -65,6 +66,7 @@ pub(super) struct Finished {
     outcome: Outcome,
     error: Option<Box<str>>,
     usage: Option<TokenCounts>,
+    finish: FinishReasons,
     attempts: u32,
     first_byte: Option<Duration>,
     elapsed: Duration,
@@ -85,6 +87,7 @@ impl Finished {
             outcome: ended.outcome,
             error: ended.error.map(|error| clean(error).into()),
             usage: ended.usage,
+            finish: ended.finish,
             attempts: ended.attempts,
             first_byte: ended.first_byte,
             elapsed: ended.elapsed,
@@ -118,6 +121,11 @@ impl Finished {
                 let reasoning = count(usage.reasoning_tokens);
                 attributes.push(KeyValue::new("bailian.usage.reasoning_tokens", reasoning));
             }
+        }
+        let reasons: Vec<StringValue> = self.finish.words().map(StringValue::from).collect();
+        if !reasons.is_empty() {
+            let reasons = Value::Array(Array::String(reasons));
+            attributes.push(KeyValue::new("gen_ai.response.finish_reasons", reasons));
         }
         if let Some(key) = &self.key {
             attributes.extend([

@@ -78,7 +78,7 @@ impl Trace {
         }
     }
 
-    pub(super) fn is_sampled(&self) -> bool {
+    pub(crate) fn is_sampled(&self) -> bool {
         self.is_sampled
     }
 

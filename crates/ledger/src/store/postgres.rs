@@ -85,11 +85,8 @@ impl fmt::Debug for Postgres {
 
 impl Connect for Postgres {
     fn connect(&self) -> Result<Box<dyn Store>, StoreError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(unavailable)?;
-        let (client, statements) = within(&runtime, CHANGE, async {
+        let runtime = Background::new().map_err(unavailable)?;
+        let (client, statements) = within(runtime.get()?, CHANGE, async {
             let mut client = open(self.config.clone()).await?;
             migrate(&mut client).await?;
             let statements = Statements {
@@ -99,7 +96,7 @@ impl Connect for Postgres {
             Ok((client, statements))
         })?;
         Ok(Box::new(Open {
-            runtime: Some(runtime),
+            runtime,
             client,
             statements,
         }))
@@ -163,11 +160,14 @@ async fn migrate(client: &mut Client) -> Result<(), StoreError> {
 }
 
 struct Open {
-    /// Taken when it is dropped.
-    runtime: Option<Runtime>,
+    runtime: Background,
     client: Client,
     statements: Statements,
 }
+
+/// A runtime that may be dropped anywhere. The plain way waits, which a thread that serves another
+/// runtime must not.
+struct Background(Option<Runtime>);
 
 struct Statements {
     insert: Statement,
@@ -181,7 +181,7 @@ impl Store for Open {
             client,
             statements,
         } = self;
-        within(on(runtime.as_ref())?, CHANGE, async {
+        within(runtime.get()?, CHANGE, async {
             let transaction = client.transaction().await.map_err(classify)?;
             if let Some(span) = span {
                 let name = Value::Text(span.segment.as_str().into());
@@ -299,10 +299,24 @@ impl Store for Open {
     }
 }
 
-impl Drop for Open {
+impl Background {
+    fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// The runtime, which is there until it is dropped.
+    fn get(&self) -> Result<&Runtime, StoreError> {
+        let closed = || unavailable(io::Error::other("the connection is closed"));
+        self.0.as_ref().ok_or_else(closed)
+    }
+}
+
+impl Drop for Background {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // The plain way waits, which a thread that serves another runtime must not.
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -310,22 +324,18 @@ impl Drop for Open {
 
 impl Open {
     fn change(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
-        within(on(self.runtime.as_ref())?, CHANGE, async {
+        within(self.runtime.get()?, CHANGE, async {
             let values = parameters(values);
             self.client.execute(sql, &values).await.map_err(classify)
         })
     }
 
     fn ask(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
-        within(on(self.runtime.as_ref())?, QUESTION, async {
+        within(self.runtime.get()?, QUESTION, async {
             let values = parameters(values);
             self.client.query(sql, &values).await.map_err(classify)
         })
     }
-}
-
-fn on(runtime: Option<&Runtime>) -> Result<&Runtime, StoreError> {
-    runtime.ok_or_else(|| unavailable(io::Error::other("the connection is closed")))
 }
 
 /// Waits for at most `limit`, on whatever thread.

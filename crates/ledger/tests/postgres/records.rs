@@ -105,6 +105,9 @@ fn a_reader_works_on_a_thread_that_serves_a_runtime() {
         .block_on(async {
             let mut reader = bailian_ledger::Reader::new(server.store());
             assert!(reader.usage(&Filter::default(), &[]).unwrap().is_empty());
+            let nowhere = bailian_ledger::Postgres::new("host=/nowhere user=bailian").unwrap();
+            let mut reader = bailian_ledger::Reader::new(nowhere);
+            assert!(reader.usage(&Filter::default(), &[]).is_err());
         });
 }
 

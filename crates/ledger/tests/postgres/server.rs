@@ -88,6 +88,12 @@ impl Server {
         )
     }
 
+    /// Where it listens.
+    #[allow(dead_code, reason = "for tests of other crates that share this file")]
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join(".s.PGSQL.5432")
+    }
+
     pub(crate) fn store(&self) -> Postgres {
         Postgres::new(&self.address()).unwrap()
     }

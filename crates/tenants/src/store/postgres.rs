@@ -6,6 +6,7 @@ mod write;
 use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -47,9 +48,15 @@ struct Link {
     config: Config,
     tls: MakeRustlsConnect,
     rates: Rates,
-    reader: Mutex<Option<Client>>,
-    writer: Mutex<Option<Client>>,
+    reader: Mutex<Place>,
+    writer: Mutex<Place>,
+    /// Counts calls that took too long. Connections that are older than the last of them may be
+    /// dead without a word, and are not used again.
+    late: AtomicU64,
 }
+
+/// A connection, if there is one, and the count of late calls when it was made.
+type Place = Option<(u64, Client)>;
 
 impl PostgresStore {
     /// Opens a database by its URL, such as `postgres://user:password@host/name?sslmode=require`,
@@ -78,6 +85,7 @@ impl PostgresStore {
                 rates,
                 reader: Mutex::default(),
                 writer: Mutex::default(),
+                late: AtomicU64::new(0),
             }),
             runtime: Some(runtime),
         };
@@ -96,11 +104,16 @@ impl PostgresStore {
             return Err(database(mpsc::RecvError));
         };
         let (sender, receiver) = mpsc::sync_channel(1);
-        let future = call(Arc::clone(&self.link));
+        let link = Arc::clone(&self.link);
+        let future = call(Arc::clone(&link));
         runtime.spawn(async move {
             let result = tokio::time::timeout(PATIENCE, future).await;
+            let result = result.unwrap_or_else(|late| {
+                link.late.fetch_add(1, Ordering::Relaxed);
+                Err(database(late))
+            });
             // Nobody listens any more only when the caller's thread is gone.
-            let _ = sender.send(result.unwrap_or_else(|late| Err(database(late))));
+            let _ = sender.send(result);
         });
         receiver.recv().map_err(database)?
     }
@@ -169,24 +182,22 @@ impl fmt::Debug for PostgresStore {
 
 impl Link {
     /// The connection in a place, or a new one when it was lost.
-    async fn client<'a>(
-        &self,
-        place: &'a mut Option<Client>,
-    ) -> Result<&'a mut Client, StoreError> {
-        if place.as_ref().is_some_and(Client::is_closed) {
-            *place = None;
-        }
-        let client = match place.take() {
-            Some(client) => client,
+    async fn client<'a>(&self, place: &'a mut Place) -> Result<&'a mut Client, StoreError> {
+        let late = self.late.load(Ordering::Relaxed);
+        let usable = place
+            .take()
+            .filter(|(made, client)| *made == late && !client.is_closed());
+        let made = match usable {
+            Some(made) => made,
             None => {
                 let (client, connection) = self.config.connect(self.tls.clone()).await?;
                 // Ends by itself when the client is dropped or the connection is lost, which the
                 // next call notices.
                 tokio::spawn(async move { connection.await.ok() });
-                client
+                (late, client)
             }
         };
-        Ok(place.insert(client))
+        Ok(&mut place.insert(made).1)
     }
 
     async fn prepare(&self, fingerprint: &str) -> Result<(), StoreError> {

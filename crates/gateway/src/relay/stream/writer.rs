@@ -16,6 +16,7 @@ use super::super::tap::EventTap;
 use super::super::translate::{Flow, Translator, dialect_of};
 use crate::config::Repairs;
 use crate::errors::Refusal;
+use crate::finish::FinishReasons;
 use crate::upstream::UpstreamError;
 use crate::usage::TokenCounts;
 
@@ -63,6 +64,7 @@ impl Writer {
             prior: TokenCounts::default(),
             answers: answering.answers,
             finished: 0,
+            reasons: FinishReasons::default(),
             has_ended: false,
         }))
     }
@@ -117,6 +119,14 @@ impl Writer {
         match self {
             Self::Relay(relay) => relay.tap.report(dialect_of(relay.surface)),
             Self::Translate(translator) => translator.report(),
+        }
+    }
+
+    /// Why its answers ended, as far as upstream has said so.
+    pub(super) fn finish_reasons(&self) -> FinishReasons {
+        match self {
+            Self::Relay(relay) => relay.reasons,
+            Self::Translate(translator) => translator.finish_reasons(),
         }
     }
 
@@ -209,6 +219,7 @@ pub(super) struct Relay {
     /// How many answers were asked for, and how many said why they end.
     answers: u32,
     finished: u32,
+    reasons: FinishReasons,
     /// The frame that ends such streams was seen.
     has_ended: bool,
 }
@@ -227,6 +238,7 @@ impl Relay {
             self.tap.note(report);
         }
         self.finished = self.finished.saturating_add(marks.finishes);
+        self.reasons.extend(marks.reasons);
         self.has_ended |= ends(self.surface, &whole, marks);
         let mends = (marks.report.is_some() && self.hide_usage)
             || (self.tool_calls.is_some() && marks.calls)

@@ -27,7 +27,7 @@ enum Command {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Command::Check { file } = &arguments.command;
     let settings = Settings::read()?;
-    match Config::load(file, &|name: &str| settings.get(name)) {
+    match Config::load(file, &settings) {
         Ok(config) => written(sum_up(&config)),
         Err(error) => Err(refused(file, &error)),
     }

@@ -156,12 +156,12 @@ fn configuration(arguments: &Arguments) -> Result<Configuration, Failure> {
         hand_over: None,
     };
     let Some(path) = &arguments.config else {
-        let environment = |name: &str| settings.get(name);
         let mut made = None;
         let made_key = || made.insert(make_key()).clone();
-        let mut config =
-            Config::from_environment(&environment, made_key).map_err(Failure::usage)?;
-        config.data = data::folder(&settings).map(DataConfig::in_folder);
+        let mut config = Config::from_environment(&settings, made_key).map_err(Failure::usage)?;
+        if config.data.is_none() {
+            config.data = data::folder(&settings).map(DataConfig::in_folder);
+        }
         above.put(&mut config);
         return Ok(Configuration {
             config,
@@ -172,7 +172,7 @@ fn configuration(arguments: &Arguments) -> Result<Configuration, Failure> {
     let load = {
         let path = path.clone();
         move || {
-            let mut config = Config::load(&path, &|name: &str| settings.get(name))?;
+            let mut config = Config::load(&path, &settings)?;
             above.put(&mut config);
             Ok(config)
         }

@@ -6,6 +6,7 @@ use crate::usage::Context;
 
 /// When a tier's prices hold. What is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Conditions {

@@ -8,8 +8,10 @@ mod account;
 mod admin;
 mod cache;
 mod data;
+mod describe;
 mod document;
 mod error;
+mod explain;
 mod file;
 mod key;
 mod limits;
@@ -42,7 +44,9 @@ pub use self::cache::{
     DEFAULT_CACHE_MAX_WAITING, DEFAULT_CACHE_TTL, DEFAULT_CACHE_WAIT, RouteCache,
 };
 pub use self::data::{DataConfig, PricesConfig};
+pub use self::describe::{SettingInfo, setting_info};
 pub use self::error::{ConfigError, Problem};
+pub use self::explain::{Explained, Source};
 pub use self::key::{KeyConfig, KeySecret, MIN_KEY_CHARS};
 pub use self::limits::{
     DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
@@ -129,6 +133,37 @@ impl Config {
         let mut document = Document::parse(text, name)?;
         document.overlay(&variables)?;
         document.config(environment)
+    }
+
+    /// Reads a TOML file as [`load`](Self::load) does, or the environment alone, and says of every
+    /// setting what holds and why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`] and [`Config::from_environment`].
+    pub fn explain(
+        path: Option<&Path>,
+        environment: &dyn Environment,
+    ) -> Result<(Self, Vec<Explained>), ConfigError> {
+        let variables = overlay::variables(environment);
+        let text = path.map(read).transpose()?;
+        let (document, config) = match (path, &text) {
+            (Some(path), Some(text)) => {
+                let mut document = Document::parse(text, &path.display().to_string())?;
+                document.overlay(&variables)?;
+                let config = document.config(environment)?;
+                (document, config)
+            }
+            _ => {
+                let mut document = minimal::of_environment(environment);
+                document.overlay(&variables)?;
+                minimal::complete(&mut document, || "a-key-that-is-made".into());
+                let config = minimal::config(&document, environment)?;
+                (document, config)
+            }
+        };
+        let explained = explain::explain(&document, &config);
+        Ok((config, explained))
     }
 
     /// Settings without a file: `DASHSCOPE_API_KEY`, `DASHSCOPE_BASE_URL` (or region and

@@ -12,5 +12,6 @@ mod import;
 mod killed;
 mod offline;
 mod process;
+mod reload;
 mod serve;
 mod usage;

@@ -121,6 +121,7 @@ impl<'a> Document<'a> {
             match self.place(&problem.place) {
                 Some(Place::Line(line)) => problem.line = Some(line),
                 Some(Place::Variable(name)) => {
+                    problem.of_variable = true;
                     let is_whole = self.variables.contains_key(&problem.place);
                     problem.place = if is_whole {
                         name

@@ -40,6 +40,8 @@ pub struct Problem {
     pub problem: String,
     /// The line of the file, from 1; `None` where it is about none.
     pub line: Option<usize>,
+    /// Whether the place is an environment variable, and not a setting of the file.
+    pub of_variable: bool,
 }
 
 impl ConfigError {
@@ -80,6 +82,15 @@ impl Problem {
             place: place.into(),
             problem: problem.into(),
             line: None,
+            of_variable: false,
+        }
+    }
+
+    /// What is wrong with an environment variable.
+    pub(super) fn of_variable(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            of_variable: true,
+            ..Self::new(name, problem)
         }
     }
 }

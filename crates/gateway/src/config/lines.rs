@@ -49,7 +49,7 @@ pub(super) fn offset_of(document: &DeTable<'_>, path: &str) -> Option<usize> {
 }
 
 /// The index at the beginning of `[3].name`, and what is behind it.
-fn split_index(text: &str) -> Option<(usize, &str)> {
+pub(super) fn split_index(text: &str) -> Option<(usize, &str)> {
     let (index, rest) = text.strip_prefix('[')?.split_once(']')?;
     Some((index.parse().ok()?, rest))
 }

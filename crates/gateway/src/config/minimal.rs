@@ -118,7 +118,7 @@ pub(super) fn config(
     {
         let text = "is not set; get a key in the Model Studio console and set it, or try \
                     `bailian demo`, which needs none";
-        *problem = Problem::new(API_KEY, text);
+        *problem = Problem::of_variable(API_KEY, text);
     }
     result
 }

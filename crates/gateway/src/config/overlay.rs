@@ -54,10 +54,10 @@ pub(super) fn lay<'a>(
                     && other.get(..PREFIX.len()).is_some_and(is_prefix)
                 {
                     let problem = format!("says what {other} says already");
-                    problems.push(Problem::new(name.as_str(), problem));
+                    problems.push(Problem::of_variable(name.as_str(), problem));
                 }
             }
-            Err(problem) => problems.push(Problem::new(name.as_str(), problem)),
+            Err(problem) => problems.push(Problem::of_variable(name.as_str(), problem)),
         }
     }
     if problems.is_empty() {

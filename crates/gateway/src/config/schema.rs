@@ -170,7 +170,7 @@ fn flowing(text: &str) -> String {
 }
 
 /// A setting, as the schema has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Setting {
     /// Its name in its table; empty for what stands in a list.
     pub(super) name: String,
@@ -192,7 +192,7 @@ pub(super) struct Setting {
 }
 
 /// What a setting holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape {
     /// Settings by name.
     Table(Vec<Setting>),

@@ -1,3 +1,4 @@
+mod explain;
 mod overlay;
 mod reference;
 mod schema;

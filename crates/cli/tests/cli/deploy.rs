@@ -14,8 +14,10 @@ fn deploy(name: &str) -> String {
 
 /// Secrets that an example names behind `prefix`, each made in `folder`.
 fn make_secrets(example: &str, prefix: &str, folder: &Path) -> Vec<String> {
-    let names = example.split(&format!("\"{prefix}")).skip(1);
-    let names: Vec<String> = names
+    let quoted = format!("\"{prefix}");
+    let names: Vec<String> = example
+        .split(&quoted)
+        .skip(1)
         .map(|rest| rest.split('"').next().unwrap().to_owned())
         .collect();
     for name in &names {

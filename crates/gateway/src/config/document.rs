@@ -88,6 +88,16 @@ impl<'a> Document<'a> {
             })
     }
 
+    /// A variable that says an entry of a list.
+    pub(super) fn variable_in(&self, path: &str) -> Option<String> {
+        let mut variables = self.variables.iter();
+        let found = variables.find(|(place, _)| {
+            let rest = place.strip_prefix(path);
+            rest.is_some_and(|rest| rest.starts_with('['))
+        });
+        found.map(|(_, name)| name.clone())
+    }
+
     /// Every setting that there is not, and every value that has not the setting's form.
     fn wrong_form(&self) -> Vec<Problem> {
         let mut table = self.table.clone();

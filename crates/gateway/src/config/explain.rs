@@ -99,7 +99,15 @@ impl Explainer<'_> {
     }
 
     fn add(&mut self, setting: &Setting, said: Option<Value>, path: &str) {
-        let source = match (&said, self.document.place(path)) {
+        let place = match self.document.place(path) {
+            // A variable may say one entry of a list.
+            Some(Place::Line(_)) | None => {
+                let entry = self.document.variable_in(path).map(Place::Variable);
+                entry.or_else(|| self.document.place(path))
+            }
+            place => place,
+        };
+        let source = match (&said, place) {
             (None, _) => Source::Default,
             (Some(_), Some(Place::Line(line))) => Source::File(line),
             (Some(_), Some(Place::Variable(name))) => Source::Variable(name),

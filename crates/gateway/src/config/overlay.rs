@@ -16,7 +16,7 @@ use super::secret::Environment;
 use super::unknown::{joined, suggestion};
 
 /// What the names of these variables begin with.
-pub(super) const PREFIX: &str = "BAILIAN__";
+const PREFIX: &str = "BAILIAN__";
 
 /// A variable and its value; `None` where that is not Unicode.
 pub(super) type Variable = (String, Option<String>);
@@ -50,6 +50,12 @@ pub(super) fn lay<'a>(
         };
         match laid {
             Ok(path) => {
+                // What stood below it stands there no longer.
+                let is_below = |other: &str| {
+                    let rest = other.strip_prefix(&*path);
+                    rest.is_some_and(|rest| rest.starts_with(['.', '[']))
+                };
+                document.variables.retain(|other, _| !is_below(other));
                 if let Some(other) = document.variables.insert(path, name.clone())
                     && other.get(..PREFIX.len()).is_some_and(is_prefix)
                 {
@@ -68,7 +74,7 @@ pub(super) fn lay<'a>(
 }
 
 /// Whether a variable's name begins so that it is one of these.
-pub(super) fn is_prefix(text: &str) -> bool {
+fn is_prefix(text: &str) -> bool {
     text.eq_ignore_ascii_case(PREFIX)
 }
 
@@ -92,7 +98,8 @@ fn lay_one<'a>(
     name: &str,
     value: &'a str,
 ) -> Result<String, String> {
-    let segments: Vec<&str> = name[PREFIX.len()..].split("__").collect();
+    let rest = name.get(PREFIX.len()..).unwrap_or_default();
+    let segments: Vec<&str> = rest.split("__").collect();
     let Shape::Table(settings) = &root.shape else {
         return Ok(String::new());
     };

@@ -97,11 +97,13 @@ fn tidy(schema: Value, all: &Map<String, Value>) -> Value {
             continue;
         };
         let mut inner = tidy(inner, all);
-        // Examples of a list are given for its entries.
-        if let Value::Object(entry) = &mut inner
-            && let Some(examples) = entry.remove("examples")
-        {
-            schema.insert("examples".to_owned(), examples);
+        // What is said of a list, utoipa says of its entries.
+        if let Value::Object(entry) = &mut inner {
+            for of_list in ["examples", DEFAULT_NOTE] {
+                if let Some(said) = entry.remove(of_list) {
+                    schema.insert(of_list.to_owned(), said);
+                }
+            }
         }
         schema.insert(key.to_owned(), inner);
     }

@@ -76,6 +76,10 @@ fn without_a_file_the_variables_that_are_enough_are_named() {
         of("accounts[0].region").source,
         variable("DASHSCOPE_REGION")
     );
+    assert_eq!(
+        of("accounts[0].api_keys").source,
+        variable("DASHSCOPE_API_KEY")
+    );
     assert_eq!(of("keys[0].key").source, Source::Made);
     assert!(!format!("{found:?}").contains("canary"));
 }

@@ -161,6 +161,18 @@ fn variables_go_before_those_that_are_enough_without_a_file() {
 }
 
 #[test]
+fn a_list_that_a_variable_replaces_is_that_variables() {
+    let variables = [
+        ("DASHSCOPE_API_KEY", "sk-upstream"),
+        ("BAILIAN__ACCOUNTS__0__API_KEYS", "[\"sk canary\"]"),
+    ];
+    let error = Config::from_environment(&environment(&variables), || "made-key-0001".into());
+    let error = error.unwrap_err().to_string();
+    let expected = "BAILIAN__ACCOUNTS__0__API_KEYS (accounts[0].api_keys[0]): the key holds";
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
 fn secrets_can_stand_in_systemds_credentials() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("web"), "a-key-from-systemd\n").unwrap();

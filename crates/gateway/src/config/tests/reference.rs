@@ -99,14 +99,17 @@ struct Page {
 
 impl Page {
     fn table(&mut self, settings: &[Setting], place: &str) {
+        // What a table has to have comes first, and names before all else.
+        let mut settings = settings.to_vec();
+        settings.sort_by_key(|setting| (!setting.is_required, setting.name != "name"));
         let rows = settings.iter().map(|setting| {
             let info = describe::info(setting, &joined(place, &setting.name));
             row(setting, &info)
         });
         let rows: String = rows.collect();
-        self.text += "\n| setting | | default | takes effect | |\n|---|---|---|---|---|\n";
+        self.text += "\n| setting | value | default | takes effect | |\n|---|---|---|---|---|\n";
         self.text += &rows;
-        for setting in settings {
+        for setting in &settings {
             let place = joined(place, &setting.name);
             match &setting.shape {
                 Shape::Table(inner) => self.inner(inner, setting, &place, false),
@@ -141,6 +144,24 @@ fn heading(path: &str, is_list: bool) -> String {
     }
 }
 
+/// A value as the file has it.
+fn toml(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(toml).collect();
+            format!("[{}]", items.join(", "))
+        }
+        serde_json::Value::Object(entries) => {
+            let entries = entries.iter();
+            let entries: Vec<String> = entries
+                .map(|(name, value)| format!("{name} = {}", toml(value)))
+                .collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        plain => plain.to_string(),
+    }
+}
+
 fn row(setting: &Setting, info: &SettingInfo) -> String {
     let mut kind = info.kind.clone();
     if let Some(unit) = &info.unit {
@@ -161,7 +182,11 @@ fn row(setting: &Setting, info: &SettingInfo) -> String {
     } else {
         "reload"
     };
-    let examples: Vec<String> = info.examples.iter().map(|it| format!("`{it}`")).collect();
+    let examples: Vec<String> = info
+        .examples
+        .iter()
+        .map(|it| format!("`{}`", toml(it)))
+        .collect();
     let examples = match examples.is_empty() {
         true => String::new(),
         false => format!(" Such as {}.", examples.join(", ")),
@@ -208,7 +233,6 @@ fn page() -> String {
             "\n## {title}\n{description}\n\n```toml\n{example}```\n"
         )
         .unwrap();
-        page.written.push((inner.clone(), title));
         let place = if is_list {
             format!("{name}[0]")
         } else {

@@ -189,6 +189,10 @@ impl Config {
     /// # Errors
     ///
     /// When the base URL or the key cannot be used.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "whoever hands a secret over need not keep it"
+    )]
     pub fn for_base_url(
         base_url: &str,
         api_key: SecretString,

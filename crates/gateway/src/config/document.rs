@@ -180,7 +180,7 @@ fn take(table: &mut DeTable<'_>, steps: &[&Segment]) -> bool {
             let Some(DeValue::Array(items)) = value else {
                 return false;
             };
-            let item = items.iter_mut().nth(*index).map(Spanned::get_mut);
+            let item = items.get_mut(*index).map(Spanned::get_mut);
             match item {
                 Some(DeValue::Table(inner)) => take(inner, rest),
                 _ => false,

@@ -180,7 +180,7 @@ impl<'a> Cursor<'_, 'a> {
                     items.push(spanned(empty(item, rest.first().copied())));
                 }
                 let path = format!("{path}[{index}]");
-                match items.iter_mut().nth(index) {
+                match items.get_mut(index) {
                     Some(value) => self.set(value.get_mut(), item, rest, &path),
                     None => Ok(path),
                 }
@@ -199,12 +199,11 @@ impl<'a> Cursor<'_, 'a> {
 /// What a variable makes its own part of.
 fn empty<'a>(setting: &Setting, next: Option<&str>) -> DeValue<'a> {
     match &setting.shape {
-        Shape::Table(_) | Shape::Map(_) => DeValue::Table(DeTable::new()),
         Shape::List(_) => DeValue::Array(DeArray::new()),
         Shape::OneOrMany(_) if next.is_some_and(|next| next.parse::<usize>().is_ok()) => {
             DeValue::Array(DeArray::new())
         }
-        Shape::OneOrMany(_) => DeValue::Table(DeTable::new()),
+        Shape::Table(_) | Shape::Map(_) | Shape::OneOrMany(_) => DeValue::Table(DeTable::new()),
         Shape::Plain(_) => DeValue::String(Cow::Borrowed("")),
     }
 }

@@ -187,9 +187,10 @@ fn row(setting: &Setting, info: &SettingInfo) -> String {
         .iter()
         .map(|it| format!("`{}`", toml(it)))
         .collect();
-    let examples = match examples.is_empty() {
-        true => String::new(),
-        false => format!(" Such as {}.", examples.join(", ")),
+    let examples = if examples.is_empty() {
+        String::new()
+    } else {
+        format!(" Such as {}.", examples.join(", "))
     };
     let description = info.description.replace('\n', " ").replace('|', "\\|");
     format!(

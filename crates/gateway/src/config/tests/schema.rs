@@ -108,10 +108,11 @@ fn what_is_said_to_be_the_default_is_what_holds_when_nothing_is_said() {
     let text = |with: bool| {
         let of = |name: &str| if with { table(name) } else { String::new() };
         let sections = ["limits", "timeouts", "pacing", "repairs", "cache", "prices"];
-        let sections: String = sections
+        let sections: Vec<String> = sections
             .iter()
             .map(|name| format!("[{name}]\n{}", of(name)))
             .collect();
+        let sections = sections.concat();
         format!(
             "{}{sections}[redis]\nurl = \"redis://127.0.0.1\"\n{}\
              [telemetry]\notlp = \"http://127.0.0.1:1\"\n{}\

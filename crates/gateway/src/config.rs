@@ -131,7 +131,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let variables = overlay::variables(environment);
         let mut document = Document::parse(text, name)?;
-        document.overlay(&variables)?;
+        document.overlay(&variables);
         document.config(environment)
     }
 
@@ -150,13 +150,13 @@ impl Config {
         let (document, config) = match (path, &text) {
             (Some(path), Some(text)) => {
                 let mut document = Document::parse(text, &path.display().to_string())?;
-                document.overlay(&variables)?;
+                document.overlay(&variables);
                 let config = document.config(environment)?;
                 (document, config)
             }
             _ => {
                 let mut document = minimal::of_environment(environment);
-                document.overlay(&variables)?;
+                document.overlay(&variables);
                 minimal::complete(&mut document, || "a-key-that-is-made".into());
                 let config = minimal::config(&document, environment)?;
                 (document, config)
@@ -179,7 +179,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let variables = overlay::variables(environment);
         let mut document = minimal::of_environment(environment);
-        document.overlay(&variables)?;
+        document.overlay(&variables);
         minimal::complete(&mut document, make_key);
         minimal::config(&document, environment)
     }

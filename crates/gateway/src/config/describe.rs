@@ -78,7 +78,7 @@ fn find<'a>(
             match settings.iter().find(|setting| setting.name == name) {
                 Some(setting) => find(setting, rest, &joined(place, name), root),
                 None => {
-                    let hint = suggestion(name, place, settings, root);
+                    let hint = suggestion(name, settings, root);
                     let place = joined(&without_numbers(place), name);
                     Err(format!("there is no setting `{place}`{hint}"))
                 }

@@ -22,6 +22,8 @@ pub(super) struct Document<'a> {
     pub(super) table: DeTable<'a>,
     /// The variables behind what does not stand in the text, by the setting's path.
     pub(super) variables: BTreeMap<String, String>,
+    /// What is wrong with variables that were to be laid over it.
+    problems: Vec<Problem>,
 }
 
 /// Where a setting stands.
@@ -47,6 +49,7 @@ impl<'a> Document<'a> {
             text,
             table: table.into_inner(),
             variables: BTreeMap::new(),
+            problems: Vec::new(),
         })
     }
 
@@ -57,15 +60,14 @@ impl<'a> Document<'a> {
             text: "",
             table,
             variables,
+            problems: Vec::new(),
         }
     }
 
-    /// Lays what the environment says over the file.
-    pub(super) fn overlay(
-        &mut self,
-        variables: &'a [overlay::Variable],
-    ) -> Result<(), ConfigError> {
-        overlay::lay(self, variables).map_err(ConfigError::Invalid)
+    /// Lays what the environment says over the file. What is wrong with it is said by
+    /// [`config`](Self::config), together with all else.
+    pub(super) fn overlay(&mut self, variables: &'a [overlay::Variable]) {
+        self.problems = overlay::lay(self, variables);
     }
 
     /// Checks it all.
@@ -74,7 +76,13 @@ impl<'a> Document<'a> {
             Ok(file) => file.resolve(environment),
             Err(_) => Err(self.wrong_form()),
         };
-        resolved.map_err(|problems| ConfigError::Invalid(self.located(problems)))
+        let mut problems = self.problems.clone();
+        match resolved {
+            Ok(config) if problems.is_empty() => return Ok(config),
+            Ok(_) => {}
+            Err(more) => problems.extend(self.located(more)),
+        }
+        Err(ConfigError::Invalid(problems))
     }
 
     /// Where a setting stands, or what is nearest above it.

@@ -29,21 +29,19 @@ pub(super) fn variables(environment: &dyn Environment) -> Vec<Variable> {
     variables
 }
 
-/// Lays every variable over the document.
-pub(super) fn lay<'a>(
-    document: &mut Document<'a>,
-    variables: &'a [Variable],
-) -> Result<(), Vec<Problem>> {
+/// Lays every variable over the document; what is wrong with some.
+pub(super) fn lay<'a>(document: &mut Document<'a>, variables: &'a [Variable]) -> Vec<Problem> {
+    let mut problems = Vec::new();
     if variables.is_empty() {
-        return Ok(());
+        return problems;
     }
     let root = schema::settings();
-    let mut problems = Vec::new();
     for (name, value) in variables {
         // As with all variables, empty counts as not set.
         if value.as_ref().is_some_and(|value| value.trim().is_empty()) {
             continue;
         }
+        let before = document.table.clone();
         let laid = match value {
             Some(value) => lay_one(document, &root, name, value.trim()),
             None => Err("is not Unicode".to_owned()),
@@ -63,14 +61,14 @@ pub(super) fn lay<'a>(
                     problems.push(Problem::of_variable(name.as_str(), problem));
                 }
             }
-            Err(problem) => problems.push(Problem::of_variable(name.as_str(), problem)),
+            Err(problem) => {
+                // No half of it stays.
+                document.table = before;
+                problems.push(Problem::of_variable(name.as_str(), problem));
+            }
         }
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(problems)
-    }
+    problems
 }
 
 /// Whether a variable's name begins so that it is one of these.
@@ -126,7 +124,7 @@ impl<'a> Cursor<'_, 'a> {
         };
         let name = first.to_ascii_lowercase();
         let Some(setting) = settings.iter().find(|setting| setting.name == name) else {
-            let hint = suggestion(&name, path, settings, self.root);
+            let hint = suggestion(&name, settings, self.root);
             let place = joined(path, &name);
             return Err(format!("there is no setting `{place}`{hint}"));
         };

@@ -9,6 +9,9 @@ use super::schema::{Setting, Shape};
 /// How alike two names have to be for one to be taken for the other.
 const ALIKE: f64 = 0.75;
 
+/// So many other places of a name are worth telling.
+const MAX_ELSEWHERE: usize = 2;
+
 /// Takes every unknown setting out of a table, and names it.
 pub(super) fn take(table: &mut DeTable<'_>, root: &Setting) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -32,7 +35,7 @@ fn of_table(
         match settings.iter().find(|setting| setting.name == name) {
             Some(setting) => of_value(value.get_mut(), setting, &path, root, problems),
             None => {
-                let hint = suggestion(name, &path, settings, root);
+                let hint = suggestion(name, settings, root);
                 problems.push(Problem::new(
                     path,
                     format!("there is no such setting{hint}"),
@@ -74,7 +77,7 @@ fn of_value(
 }
 
 /// `; did you mean …`, or which settings there are.
-pub(super) fn suggestion(name: &str, path: &str, settings: &[Setting], root: &Setting) -> String {
+pub(super) fn suggestion(name: &str, settings: &[Setting], root: &Setting) -> String {
     let alike = settings
         .iter()
         .map(|setting| (strsim::jaro_winkler(&setting.name, name), setting))
@@ -87,10 +90,9 @@ pub(super) fn suggestion(name: &str, path: &str, settings: &[Setting], root: &Se
         }
     }
     let elsewhere = same_name(name, "", root);
-    if let [only] = elsewhere.as_slice()
-        && !path.is_empty()
-    {
-        return format!("; did you mean `{only}`, in another table?");
+    if (1..=MAX_ELSEWHERE).contains(&elsewhere.len()) {
+        let places = elsewhere.join("` or `");
+        return format!("; did you mean `{places}`, in another table?");
     }
     if let Some((_, setting)) = alike {
         return format!("; did you mean `{}`?", setting.name);

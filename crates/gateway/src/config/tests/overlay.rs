@@ -161,6 +161,15 @@ fn variables_go_before_those_that_are_enough_without_a_file() {
 }
 
 #[test]
+fn what_is_wrong_with_variables_and_with_the_file_is_said_together() {
+    let bad = FILE.replace("threads = 1", "threads = 0");
+    let variables = environment(&[("BAILIAN__ADMIN__TOKN", "canary")]);
+    let error = Config::parse(&bad, "gateway.toml", &variables).unwrap_err();
+    let problems: Vec<_> = error.problems().into_iter().map(|it| it.place).collect();
+    assert_eq!(problems, ["BAILIAN__ADMIN__TOKN", "threads"]);
+}
+
+#[test]
 fn a_list_that_a_variable_replaces_is_that_variables() {
     let variables = [
         ("DASHSCOPE_API_KEY", "sk-upstream"),

@@ -24,7 +24,8 @@ One TOML file: `bailian serve --config gateway.toml`. [gateway.md](gateway.md) s
 
 **Variables** go before the file: `BAILIAN__` and the setting's path, with two underscores between levels; case does not matter. An entry of a list is reached by its number from 0, or by its `name` (or
 `model`), dashes written as underscores: `BAILIAN__ACCOUNTS__0__REGION`, `BAILIAN__ACCOUNTS__BEIJING__REGION`. The next number adds an entry. Text is taken as it is, all else as TOML:
-`BAILIAN__ACCOUNTS__0__API_KEYS='["env:A", "env:B"]'`. An empty variable counts as not set, an unknown one stops the start. They hold when the file is loaded again, and without a file, too.
+`BAILIAN__ACCOUNTS__0__API_KEYS='["env:A", "env:B"]'`. An empty variable counts as not set, an unknown one stops the start. They are read from the environment and from `.env` beneath it, hold when the
+file is loaded again, and without a file, too.
 
 **Secrets** are written as `env:NAME` (a variable), `file:PATH` (a file's text without blanks around it), `credential:NAME` (a credential that systemd gives the service: `$CREDENTIALS_DIRECTORY/NAME`), or as
 themselves. No message shows one.

@@ -12,14 +12,16 @@ fn problems(text: &str) -> Vec<String> {
 
 #[test]
 fn every_unknown_setting_is_named_with_its_line_and_what_was_meant() {
-    let text = "listen = \"127.0.0.1:0\"\n[limits]\nmax_body_byte = 1\nquota_api = true\n\
+    let text = "listen = \"127.0.0.1:0\"\n[limits]\nmax_body_byte = 1\nquota_api = true\nlisten = \"a\"\n\
                 [[accounts]]\napi_keys = [\"env:UP\"]\n[[accounts.limits]]\nmodel = \"a\"\n\
                 requets = [\"1/1s\"]\n[[keys]]\nname = \"web\"\nkey = \"env:WEB\"\n\
                 zzz = 1\n";
     let expected = [
-        "accounts[0].limits[0].requets: there is no such setting; did you mean `requests`? (line 9)",
+        "accounts[0].limits[0].requets: there is no such setting; did you mean `requests`? (line 10)",
         "keys[0].zzz: there is no such setting; there are key, key_sha256, name, priority, settings, \
-         tenant, weight (line 13)",
+         tenant, weight (line 14)",
+        "limits.listen: there is no such setting; did you mean `admin.listen` or `listen`, in another \
+         table? (line 5)",
         "limits.max_body_byte: there is no such setting; did you mean `max_body_bytes`? (line 3)",
         "limits.quota_api: there is no such setting; did you mean `accounts.quota_api`, in another \
          table? (line 4)",

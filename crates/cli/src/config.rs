@@ -1,6 +1,8 @@
 //! `bailian config`: what a configuration file says.
 
-use std::io::{self, Write as _};
+mod explain;
+
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use bailian_gateway::{Config, ConfigError};
@@ -22,12 +24,24 @@ enum Command {
         /// The file, in TOML.
         file: PathBuf,
     },
+    /// Says of every setting what holds and why: the default, a line of the file, or an environment
+    /// variable. Secrets are not shown.
+    Explain(explain::Arguments),
+    /// Prints the JSON Schema of the configuration file.
+    Schema,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Command::Check { file } = &arguments.command;
+    let file = match &arguments.command {
+        Command::Check { file } => file,
+        Command::Explain(arguments) => return explain::run(arguments),
+        Command::Schema => {
+            let schema = bailian_gateway::config::schema();
+            return written(writeln!(io::stdout().lock(), "{schema:#}"));
+        }
+    };
     let settings = Settings::read()?;
-    match Config::load(file, &|name: &str| settings.get(name)) {
+    match Config::load(file, &settings) {
         Ok(config) => written(sum_up(&config)),
         Err(error) => Err(refused(file, &error)),
     }
@@ -40,6 +54,9 @@ fn refused(file: &std::path::Path, error: &ConfigError) -> Failure {
     let lines: Vec<String> = problems
         .iter()
         .map(|problem| {
+            if problem.of_variable {
+                return format!("\n{problem}");
+            }
             // A problem of the whole file, or of its syntax, names the file itself.
             let place = problem.place.strip_prefix(&file);
             let place = place.unwrap_or(&problem.place).trim_start_matches(": ");
@@ -62,6 +79,32 @@ fn sum_up(config: &Config) -> io::Result<()> {
     let encrypted = if config.tls.is_empty() { "" } else { ", TLS" };
     let threads = counted(config.threads, "thread");
     writeln!(out, "listens on {}, {threads}{encrypted}", config.listen)?;
+    resolved(&mut out, config)?;
+    writeln!(
+        out,
+        "{} in the file",
+        counted(config.keys.len(), "virtual key")
+    )?;
+    for key in &config.keys {
+        writeln!(out, "  {} of tenant {}", key.owner.name, key.owner.tenant)?;
+    }
+    let limits = &config.limits;
+    writeln!(
+        out,
+        "limits: body {} bytes, header {} bytes, {} connections, {} per address",
+        limits.max_body_bytes,
+        limits.max_header_bytes,
+        limits.max_connections,
+        limits.max_connections_per_address
+    )?;
+    match &config.data {
+        Some(data) => writeln!(out, "data: {}", data.folder.display()),
+        None => writeln!(out, "data: nothing is kept"),
+    }
+}
+
+/// Accounts and routes as the gateway uses them.
+fn resolved(out: &mut impl Write, config: &Config) -> io::Result<()> {
     writeln!(out, "{}", counted(config.accounts.len(), "account"))?;
     for account in &config.accounts {
         let keys = counted(account.api_keys.len(), "API key");
@@ -87,27 +130,7 @@ fn sum_up(config: &Config) -> io::Result<()> {
             .collect();
         writeln!(out, "  {}: {}", route.model, targets.join(", "))?;
     }
-    writeln!(
-        out,
-        "{} in the file",
-        counted(config.keys.len(), "virtual key")
-    )?;
-    for key in &config.keys {
-        writeln!(out, "  {} of tenant {}", key.owner.name, key.owner.tenant)?;
-    }
-    let limits = &config.limits;
-    writeln!(
-        out,
-        "limits: body {} bytes, header {} bytes, {} connections, {} per address",
-        limits.max_body_bytes,
-        limits.max_header_bytes,
-        limits.max_connections,
-        limits.max_connections_per_address
-    )?;
-    match &config.data {
-        Some(data) => writeln!(out, "data: {}", data.folder.display()),
-        None => writeln!(out, "data: nothing is kept"),
-    }
+    Ok(())
 }
 
 fn counted(count: usize, thing: &str) -> String {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use bailian_gateway::config::DataConfig;
+use bailian_gateway::config::{DataConfig, ReloadMode};
 use bailian_gateway::{BuildError, Config, ConfigFile, Server, ServerError};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -15,12 +15,13 @@ use crate::memory;
 #[cfg(unix)]
 use crate::service_manager;
 use crate::settings::Settings;
-use crate::shutdown::Signals;
+use crate::shutdown::{HangUps, Signals};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The configuration file, in TOML. Without one, DASHSCOPE_API_KEY and DASHSCOPE_BASE_URL name
-    /// the account and BAILIAN_API_KEY the one virtual key; `.env` is read, too.
+    /// the account and BAILIAN_API_KEY the one virtual key; `.env` is read, too. Variables such as
+    /// BAILIAN__LIMITS__MAX_BODY_BYTES go before both.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to listen, above the configuration; port 0 takes a free one.
@@ -38,14 +39,26 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    // From here on signals are noticed, also those that come while the configuration is read.
+    let entered = runtime.enter();
+    let signals = Signals::listen().map_err(Failure::run)?;
+    let hang_ups = HangUps::listen().map_err(Failure::run)?;
     let Configuration {
         config,
         made_key,
         file,
     } = configuration(arguments)?;
-    let runtime = runtime()?;
+    drop(entered);
     runtime.block_on(async {
-        let signals = Signals::listen().map_err(Failure::run)?;
+        let why_not = match (&file, config.reload) {
+            (None, _) => Some("as there is no configuration file; the environment takes a restart"),
+            (Some(_), ReloadMode::Off) => Some("as the configuration's `reload` is off"),
+            _ => None,
+        };
+        if let Some(why) = why_not {
+            tokio::spawn(hang_ups.explain(why));
+        }
         let mut server = arguments.server_or_without_data(config)?;
         if let Some(file) = file {
             server = server.follow(file);
@@ -158,12 +171,12 @@ fn configuration(arguments: &Arguments) -> Result<Configuration, Failure> {
         hand_over: None,
     };
     let Some(path) = &arguments.config else {
-        let environment = |name: &str| settings.get(name);
         let mut made = None;
         let made_key = || made.insert(make_key()).clone();
-        let mut config =
-            Config::from_environment(&environment, made_key).map_err(Failure::usage)?;
-        config.data = data::folder(&settings).map(DataConfig::in_folder);
+        let mut config = Config::from_environment(&settings, made_key).map_err(Failure::usage)?;
+        if config.data.is_none() {
+            config.data = data::folder(&settings).map(DataConfig::in_folder);
+        }
         above.put(&mut config);
         return Ok(Configuration {
             config,
@@ -174,7 +187,7 @@ fn configuration(arguments: &Arguments) -> Result<Configuration, Failure> {
     let load = {
         let path = path.clone();
         move || {
-            let mut config = Config::load(&path, &|name: &str| settings.get(name))?;
+            let mut config = Config::load(&path, &settings)?;
             above.put(&mut config);
             Ok(config)
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use bailian_gateway::config::Environment;
 
 use crate::failure::Failure;
 
@@ -49,6 +50,31 @@ impl Settings {
         std::env::var(name)
             .ok()
             .or_else(|| self.dotenv.get(name).cloned())
+    }
+}
+
+impl Environment for Settings {
+    fn var(&self, name: &str) -> Option<String> {
+        self.get(name)
+    }
+
+    fn variables(&self, prefix: &str) -> Vec<(String, Option<String>)> {
+        let begins = |name: &str| {
+            let beginning = name.get(..prefix.len());
+            beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix))
+        };
+        let process: Vec<(String, Option<String>)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok())))
+            .filter(|(name, _)| begins(name))
+            .collect();
+        let beneath = self.dotenv.iter().filter(|(name, _)| {
+            let is_same = |other: &(String, _)| other.0.eq_ignore_ascii_case(name);
+            begins(name) && !process.iter().any(is_same)
+        });
+        let beneath: Vec<(String, Option<String>)> = beneath
+            .map(|(name, value)| (name.clone(), Some(value.clone())))
+            .collect();
+        process.into_iter().chain(beneath).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ending on SIGTERM and Ctrl-C.
+//! Signals: ending on SIGTERM and Ctrl-C, and living on after SIGHUP.
 
 use std::io;
 use std::pin::Pin;
@@ -70,6 +70,43 @@ impl Signals {
         tokio::select! {
             outcome = &mut serving => Some(outcome),
             () = self.next() => None,
+        }
+    }
+}
+
+/// SIGHUP, noticed from the moment this is made: what it means for a gateway that has nothing to load
+/// again. Without it the signal kills the process.
+#[derive(Debug)]
+pub(crate) struct HangUps {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+impl HangUps {
+    /// Takes the signal over from the system.
+    #[cfg(unix)]
+    pub(crate) fn listen() -> io::Result<Self> {
+        let kind = tokio::signal::unix::SignalKind::hangup();
+        let signal = tokio::signal::unix::signal(kind)?;
+        Ok(Self { signal })
+    }
+
+    /// There is no such signal.
+    #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, reason = "fails on other systems")]
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Says with each signal why nothing comes of it, for as long as it is driven.
+    pub(crate) async fn explain(mut self, why: &'static str) {
+        #[cfg(unix)]
+        while self.signal.recv().await.is_some() {
+            tracing::warn!("SIGHUP: nothing is loaded again, {why}");
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = (&mut self, why);
         }
     }
 }

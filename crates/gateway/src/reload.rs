@@ -13,8 +13,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::json;
 
+pub(crate) use self::fixed::is_fixed;
 pub use self::follow::ConfigFile;
-pub(crate) use self::follow::{HangUps, follow};
+pub(crate) use self::follow::follow;
 use crate::account::Account;
 use crate::accounting::Accounting;
 use crate::admin::AdminToken;

@@ -29,7 +29,7 @@ pub use self::tls::TlsError;
 use crate::config::{Config, Limits, ReloadMode};
 use crate::gateway::Gateway;
 use crate::pacing;
-use crate::reload::{self, ConfigFile, HangUps};
+use crate::reload::{self, ConfigFile};
 
 /// A gateway with its address bound. Requests are served once [`run`](Self::run) is called.
 pub struct Server {
@@ -356,8 +356,7 @@ impl Server {
         if let Some(file) = self.file
             && self.reload != ReloadMode::Off
         {
-            let following =
-                reload::follow(self.gateway.clone(), file, self.reload, HangUps::listen());
+            let following = reload::follow(self.gateway.clone(), file, self.reload);
             beside.push(AbortOnDropHandle::new(tokio::spawn(following)));
         }
         if let Some(certificates) = self.certificates {

@@ -6,6 +6,7 @@ use crate::usage::Context;
 
 /// When a tier's prices hold. What is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Conditions {
@@ -15,34 +16,34 @@ pub struct Conditions {
     /// And at most this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_tokens_lte: Option<u64>,
-    /// [`Context::volume`] is above this.
+    /// What was used of the model before in the counting period, in units of the price, is above this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_gt: Option<u64>,
     /// And at most this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_lte: Option<u64>,
-    /// [`Context::resolution`].
+    /// The resolution of video (`720P`) or pictures (`2K`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolution: Option<String>,
-    /// [`Context::audio`].
+    /// Whether video has sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<bool>,
-    /// [`Context::reference_video`].
+    /// Whether a video was given as reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_video: Option<bool>,
-    /// [`Context::service_mode`].
+    /// The mode of the service, such as `wan-std`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_mode: Option<String>,
-    /// [`Context::task`].
+    /// The task, such as `text-to-3d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// [`Context::spec`].
+    /// The specification, such as `standard+hd-texture`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<String>,
-    /// [`Context::aspect`].
+    /// The aspect of video, such as `3:4`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aspect: Option<String>,
-    /// [`Context::prompt_extend`].
+    /// Whether the prompt was rewritten before a picture was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_extend: Option<bool>,
     /// How the model thinks (`hybrid`, `thinking_only`, `non_thinking_only`): a description, not a

@@ -115,6 +115,20 @@ impl<'de> Deserialize<'de> for Exact {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Exact {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let whole = ObjectBuilder::new().schema_type(Type::Integer);
+        OneOfBuilder::new().item(text).item(whole).into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Exact {}
+
 impl serde::Serialize for Exact {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)

@@ -35,6 +35,7 @@ use crate::tier::{CacheTerms, Currency, Item, Tier, Unit};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PriceOverride {
@@ -49,9 +50,11 @@ pub struct PriceOverride {
     /// The currency of the prices, or of the listed price that is multiplied.
     pub currency: Currency,
     /// The first moment.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, examples("2026-10-01")))]
     pub effective_from: Moment,
     /// The first moment no more; without an end if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, examples("2027-01-01")))]
     pub effective_to: Option<Moment>,
     /// What the prices are for; needed with `tiers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +68,7 @@ pub struct PriceOverride {
         with = "crate::decimal::exact_option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Exact>))]
     pub multiplier: Option<Decimal>,
     /// Prices of batch requests times this.
     #[serde(
@@ -72,6 +76,7 @@ pub struct PriceOverride {
         with = "crate::decimal::exact_option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Exact>))]
     pub batch_multiplier: Option<Decimal>,
     /// What the cache costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +109,7 @@ impl PriceOverride {
 
 /// The prices of a [`PriceOverride`] under certain conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OverrideTier {

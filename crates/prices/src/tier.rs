@@ -9,6 +9,7 @@ use crate::conditions::Conditions;
 
 /// What a price is paid in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub enum Currency {
     /// Renminbi, 人民币.
@@ -30,6 +31,7 @@ impl fmt::Display for Currency {
 
 /// What a price is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub enum Unit {
     /// A million tokens.
@@ -196,6 +198,7 @@ pub(crate) struct Tier {
 
 /// What the cache costs, beside the plain input price. What is left out follows the general rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CacheTerms {
@@ -204,35 +207,41 @@ pub struct CacheTerms {
         with = "crate::decimal::exact_option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::decimal::Exact>))]
     pub implicit_hit_multiplier: Option<Decimal>,
     /// A hit of the explicit cache costs the input price times this.
     #[serde(
         with = "crate::decimal::exact_option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::decimal::Exact>))]
     pub explicit_hit_multiplier: Option<Decimal>,
     /// What is written to the explicit cache costs the input price times this.
     #[serde(
         with = "crate::decimal::exact_option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::decimal::Exact>))]
     pub explicit_write_multiplier: Option<Decimal>,
     /// The price of a hit of the implicit cache, in the price's currency; goes before the multiplier.
     #[serde(
         with = "crate::decimal::exact_option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::decimal::Exact>))]
     pub implicit_hit_price: Option<Decimal>,
     /// The price of a hit of the explicit cache; goes before the multiplier.
     #[serde(
         with = "crate::decimal::exact_option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::decimal::Exact>))]
     pub explicit_hit_price: Option<Decimal>,
     /// The price of what is written to the explicit cache; goes before the multiplier.
     #[serde(
         with = "crate::decimal::exact_option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::decimal::Exact>))]
     pub explicit_write_price: Option<Decimal>,
 }

@@ -16,7 +16,12 @@ const MANUAL: &str = include_str!("../../../docs/prices.md");
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    prices: Vec<PriceOverride>,
+    prices: Prices,
+}
+
+#[derive(Deserialize)]
+struct Prices {
+    overrides: Vec<PriceOverride>,
 }
 
 #[test]
@@ -24,7 +29,7 @@ fn the_example_of_overrides_is_read() {
     let example = MANUAL.split("```toml").nth(1).unwrap();
     let example = example.split("```").next().unwrap();
     let file: File = toml::from_str(example).unwrap();
-    let book = book().with_overrides(file.prices).unwrap();
+    let book = book().with_overrides(file.prices.overrides).unwrap();
     let own = |model: &str| beijing(model, Usage::tokens(100_000, 0));
     assert_eq!(total(&book.cost(&own("qwen-plus")).unwrap()), "0.07");
     assert_eq!(total(&book.cost(&own("qwen3-max")).unwrap()), "0.34"); // 0.4 × 0.85

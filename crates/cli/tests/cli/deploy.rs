@@ -12,17 +12,19 @@ fn deploy(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The example with its secrets below `folder`, and the secrets' names.
-fn with_secrets(example: &str, place: &str, folder: &Path) -> (String, Vec<String>) {
-    let mut names = Vec::new();
-    for rest in example.split(&format!("file:{place}/")).skip(1) {
-        let name = rest.split('"').next().unwrap().to_owned();
-        std::fs::write(folder.join(&name), format!("a-secret-for-{name}\n")).unwrap();
-        names.push(name);
+/// Secrets that an example names behind `prefix`, each made in `folder`.
+fn make_secrets(example: &str, prefix: &str, folder: &Path) -> Vec<String> {
+    let quoted = format!("\"{prefix}");
+    let names: Vec<String> = example
+        .split(&quoted)
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .collect();
+    for name in &names {
+        std::fs::write(folder.join(name), format!("a-secret-for-{name}\n")).unwrap();
     }
     assert!(!names.is_empty());
-    let there = folder.to_str().unwrap();
-    (example.replace(place, there), names)
+    names
 }
 
 /// What is written before a comment, line by line.
@@ -36,9 +38,10 @@ fn settings(text: &str) -> impl Iterator<Item = &str> {
 fn the_example_for_systemd_is_a_configuration_whose_secrets_the_unit_loads() {
     let folder = tempfile::tempdir().unwrap();
     let example = deploy("gateway.example.toml");
-    let place = "/run/credentials/bailian.service";
-    let (example, names) = with_secrets(&example, place, folder.path());
-    let config = Config::parse(&example, "gateway.example.toml", &|_: &str| None).unwrap();
+    let names = make_secrets(&example, "credential:", folder.path());
+    let folder = folder.path().to_str().unwrap();
+    let systemd = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| folder.to_owned());
+    let config = Config::parse(&example, "gateway.example.toml", &systemd).unwrap();
     assert!(config.listen.ip().is_loopback());
     let unit = deploy("bailian.service");
     for name in names {
@@ -73,7 +76,8 @@ fn the_unit_lets_streams_end_and_takes_away_what_the_gateway_does_not_need() {
 fn the_example_for_compose_is_a_configuration_whose_secrets_the_container_gets() {
     let folder = tempfile::tempdir().unwrap();
     let example = deploy("gateway.compose.toml");
-    let (example, names) = with_secrets(&example, "/run/secrets", folder.path());
+    let names = make_secrets(&example, "file:/run/secrets/", folder.path());
+    let example = example.replace("/run/secrets", folder.path().to_str().unwrap());
     let config = Config::parse(&example, "gateway.compose.toml", &|_: &str| None).unwrap();
     assert!(config.redis.is_some());
     let compose = deploy("compose.yaml");

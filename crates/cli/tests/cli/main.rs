@@ -16,5 +16,6 @@ mod offline;
 mod operator;
 mod place;
 mod process;
+mod reload;
 mod serve;
 mod usage;

@@ -68,7 +68,7 @@ impl Server {
     /// The URL of the line that says connections are accepted.
     pub(crate) fn url(&self) -> String {
         loop {
-            let line = self.stderr.recv_timeout(PATIENCE).unwrap();
+            let line = self.error_line();
             if let Some(url) = line.strip_prefix("listening on ") {
                 return url.to_owned();
             }
@@ -85,16 +85,39 @@ impl Server {
         self.child.id()
     }
 
+    /// This and its URL.
+    pub(crate) fn kept(self) -> (Self, String) {
+        let url = self.url();
+        (self, url)
+    }
+
+    /// The next line on standard error.
+    pub(crate) fn error_line(&self) -> String {
+        self.stderr.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// The next line on standard error with this in it.
+    pub(crate) fn says(&self, part: &str) -> String {
+        loop {
+            let line = self.error_line();
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status();
+        assert!(sent.unwrap().success());
     }
 
     /// Waits for the end.

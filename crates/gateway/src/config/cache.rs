@@ -5,9 +5,11 @@ use std::time::Duration;
 use bailian_quota::share::redis::RedisConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Problem;
 use super::secret::{self, Environment};
+use super::text::{DurationText, StoreWord};
 
 /// How long an answer is kept by default.
 pub const DEFAULT_CACHE_TTL: Duration = Duration::from_hours(1);
@@ -124,30 +126,52 @@ pub enum RouteCache {
     For(Duration),
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// How answers are kept for equal requests: for those who ask for it, a route or a caller.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CacheFile {
+    /// In this process, or in the server of `[redis]`, under its prefix and `cache:`. Keys are digests;
+    /// values are answers in the clear.
+    #[schema(value_type = Option<StoreWord>, default = "memory")]
     store: Option<String>,
-    ttl: Option<String>,
+    /// How long an answer is kept where a route does not say otherwise; the most that callers may ask
+    /// for. 7 days at most.
+    #[schema(default = "1h")]
+    ttl: Option<DurationText>,
+    /// The longest answer that is kept; of plain answers those above 4 MiB never are.
+    #[schema(minimum = 1, maximum = 1_073_741_824, default = json!(DEFAULT_CACHE_MAX_ENTRY_BYTES), extensions(("x-unit" = json!("bytes"))))]
     max_entry_bytes: Option<usize>,
+    /// What all answers in memory may come to; those that were not used for longest go first. As much
+    /// again may be held of streams that are still coming. How much Redis keeps is for its own
+    /// `maxmemory` to say.
+    #[schema(minimum = 1, default = json!(DEFAULT_CACHE_MAX_BYTES), extensions(("x-unit" = json!("bytes"))))]
     max_bytes: Option<usize>,
+    /// Whether tenants get each other's answers.
+    #[schema(default = false)]
     shared: Option<bool>,
-    wait: Option<String>,
+    /// How long a request waits for the answer of an equal one before it is sent itself. One hour at
+    /// most.
+    #[schema(default = "30s")]
+    wait: Option<DurationText>,
+    /// Requests that wait for one answer; further ones are sent.
+    #[schema(default = json!(DEFAULT_CACHE_MAX_WAITING), extensions(("x-unit" = json!("requests"))))]
     max_waiting: Option<usize>,
 }
 
-/// `cache` of a route: a switch, or how long answers are kept.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+/// A switch, or how long answers are kept.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "true, false, or a duration such as \"10m\"")]
 pub(super) enum RouteCacheFile {
+    /// Kept for as long as `[cache]` says, or never.
     Switch(bool),
-    Time(String),
+    /// Kept for so long.
+    Time(DurationText),
 }
 
 /// A duration for which answers can be kept.
-fn parse_ttl(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(ttl) if !ttl.is_zero() && ttl <= LONGEST_TTL => Ok(ttl),
+fn parse_ttl(text: &DurationText) -> Result<Duration, String> {
+    match text.parse() {
+        Some(ttl) if !ttl.is_zero() && ttl <= LONGEST_TTL => Ok(ttl),
         _ => Err(format!(
             "`{text}` is not a duration such as \"10m\", 7 days at most"
         )),
@@ -206,15 +230,15 @@ impl CacheFile {
                 CacheStore::Memory
             }
         };
-        let ttl = self.ttl.as_deref().map_or(Ok(default.ttl), parse_ttl);
+        let ttl = self.ttl.as_ref().map_or(Ok(default.ttl), parse_ttl);
         let ttl = ttl.unwrap_or_else(|text| {
             problem("ttl", text);
             default.ttl
         });
-        let wait = match self.wait.as_deref().map(humantime::parse_duration) {
+        let wait = match self.wait.as_ref().map(DurationText::parse) {
             None => default.wait,
-            Some(Ok(wait)) => wait.min(Duration::from_hours(1)),
-            Some(Err(_)) => {
+            Some(Some(wait)) => wait.min(Duration::from_hours(1)),
+            Some(None) => {
                 problem("wait", "is not a duration such as \"30s\"".to_owned());
                 default.wait
             }

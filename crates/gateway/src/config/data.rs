@@ -9,9 +9,11 @@ use bailian_tenants::{Currency, Rates};
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Problem;
 use super::secret::{self, Environment};
+use super::text::SecretText;
 
 /// Where the gateway keeps what it has to remember.
 #[derive(Clone, Debug)]
@@ -62,26 +64,33 @@ impl Default for PricesConfig {
     }
 }
 
-#[derive(Deserialize)]
+/// Where keys, budgets and the ledger are kept. Without it nothing is kept.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataFile {
+    /// A folder on a local disk: the pepper of keys, the spool of the ledger, and the SQLite databases
+    /// where no `database` is named.
+    #[schema(examples("/var/lib/bailian"))]
     folder: String,
-    database: Option<String>,
+    /// `postgres://…`: a PostgreSQL database in the place of SQLite, which replicas share.
+    database: Option<SecretText>,
+    /// Records of the ledger that are older are deleted.
+    #[schema(minimum = 1, extensions(("x-unit" = json!("days")), ("x-default" = json!("kept for ever"))))]
     keep_days: Option<u32>,
 }
 
-impl std::fmt::Debug for DataFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DataFile").finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
+/// What requests cost: docs/prices.md.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PricesFile {
+    /// Whether published promotions count.
+    #[schema(default = false)]
     promotions: Option<bool>,
+    /// What a currency is worth in CNY, in quotes; needed for budgets in it.
     #[serde(default)]
+    #[schema(examples(json!({ "USD": "7.2" })))]
     rates: BTreeMap<String, String>,
+    /// Prices of your own, by date, before the published ones.
     #[serde(default)]
     overrides: Vec<PriceOverride>,
 }
@@ -94,7 +103,7 @@ impl DataFile {
         problems: &mut Vec<Problem>,
     ) -> DataConfig {
         let database = self.database.and_then(|text| {
-            let resolved = secret::resolve(&text, environment).and_then(|address| {
+            let resolved = secret::resolve(text.expose(), environment).and_then(|address| {
                 let scheme = address.expose_secret().split("://").next();
                 match scheme {
                     Some("postgres" | "postgresql") => Ok(address),

@@ -3,23 +3,10 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Problem;
-
 /// The line of a place in the text, from 1.
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().iter().take(offset);
     1 + before.filter(|byte| **byte == b'\n').count()
-}
-
-/// Gives every problem the line of its setting, or of what is nearest above it.
-pub(super) fn located(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
-    if let Ok(document) = DeTable::parse(text) {
-        for problem in &mut problems {
-            problem.line =
-                offset_of(document.get_ref(), &problem.place).map(|offset| line_at(text, offset));
-        }
-    }
-    problems
 }
 
 /// Where the setting of a path such as `accounts[0].limits[1].model` begins.
@@ -62,7 +49,7 @@ pub(super) fn offset_of(document: &DeTable<'_>, path: &str) -> Option<usize> {
 }
 
 /// The index at the beginning of `[3].name`, and what is behind it.
-fn split_index(text: &str) -> Option<(usize, &str)> {
+pub(super) fn split_index(text: &str) -> Option<(usize, &str)> {
     let (index, rest) = text.strip_prefix('[')?.split_once(']')?;
     Some((index.parse().ok()?, rest))
 }
@@ -75,8 +62,8 @@ mod tests {
                         [[keys]]\nname = \"b\"\nweight = 0\n[prices.rates]\nUSD = \"x\"\n";
 
     fn line(path: &str) -> Option<usize> {
-        let problem = Problem::new(path, "is wrong");
-        located(vec![problem], TEXT).pop()?.line
+        let document = DeTable::parse(TEXT).unwrap();
+        offset_of(document.get_ref(), path).map(|offset| line_at(TEXT, offset))
     }
 
     #[test]

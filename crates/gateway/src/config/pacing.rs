@@ -6,72 +6,131 @@ use bailian_quota::share::redis::RedisConfig;
 use bailian_quota::{LaneConfig, Layer, Limit, Measure};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
+use super::Problem;
 use super::secret::{self, Environment};
-use super::{LaneRule, PacingConfig, Problem};
+use super::text::{DurationText, SecretText};
 
-#[derive(Debug, Default, Deserialize)]
+/// What an account may use of some models.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LaneRule {
+    /// The models; `*` stands for every one that no entry before names. Several share one count.
+    pub models: Vec<String>,
+    /// Its limits and how it starts.
+    pub lane: LaneConfig,
+}
+
+/// How requests wait for their turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PacingConfig {
+    /// How long a request waits at most for its turn. One that would wait longer is refused at
+    /// once, so that nothing is sent that its caller has given up.
+    pub max_wait: Duration,
+    /// The client of a stream that waits so long is answered, and then hears a comment so often.
+    pub keep_alive: Duration,
+    /// Requests that wait for one model, all together.
+    pub max_waiting: usize,
+    /// Requests that wait for one model, per tenant.
+    pub max_waiting_per_tenant: usize,
+}
+
+impl Default for PacingConfig {
+    fn default() -> Self {
+        Self {
+            // Clients give up after 30 s or more; an answer takes a few.
+            max_wait: Duration::from_secs(25),
+            // Shorter than proxies and clients take for a dead connection.
+            keep_alive: Duration::from_secs(5),
+            max_waiting: 10_000,
+            max_waiting_per_tenant: 2_000,
+        }
+    }
+}
+
+/// How requests wait for their turn.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PacingFile {
-    max_wait: Option<String>,
-    keep_alive: Option<String>,
+    /// A request that would wait longer for its turn is refused at once. One hour at most.
+    #[schema(default = "25s")]
+    max_wait: Option<DurationText>,
+    /// The client of a stream that waits so long is answered, and then hears a comment so often. At
+    /// least `10ms`.
+    #[schema(default = "5s")]
+    keep_alive: Option<DurationText>,
+    /// Requests that wait for one model, all together; further ones are refused.
+    #[schema(default = json!(10_000), extensions(("x-unit" = json!("requests"))))]
     max_waiting: Option<usize>,
+    /// Requests of one tenant that wait for one model.
+    #[schema(default = json!(2_000), extensions(("x-unit" = json!("requests"))))]
     max_waiting_per_tenant: Option<usize>,
 }
 
-#[derive(Debug, Deserialize)]
+/// What the account may use of some models.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LaneFile {
+    /// The model, or `*` for every model that no entry before names. Either this or `models`.
     model: Option<String>,
+    /// Models that share one count and one line.
     #[serde(default)]
     models: Vec<String>,
+    /// Requests in windows of time, such as `600/60s`; any number of windows. Units of time are `ms`,
+    /// `s`, `m`, `h` and `d`.
     #[serde(default)]
+    #[schema(examples(json!(["600/60s", "20/1s"])))]
     requests: Vec<String>,
+    /// Tokens in windows of time, input and output together.
     #[serde(default)]
+    #[schema(examples(json!(["1000000/60s"])))]
     tokens: Vec<String>,
+    /// The workspace's own, tighter limits of requests.
     #[serde(default)]
+    #[schema(examples(json!(["100/60s"])))]
     workspace_requests: Vec<String>,
+    /// The workspace's own, tighter limits of tokens.
     #[serde(default)]
     workspace_tokens: Vec<String>,
+    /// Requests at the same time.
+    #[schema(minimum = 1, extensions(("x-unit" = json!("requests"))))]
     running: Option<u64>,
+    /// Whether the rate rises step by step; upstream may refuse sudden rises.
+    #[schema(default = true)]
     ramp: Option<bool>,
+    /// Never to send more, not even to find out whether upstream allows more.
+    #[schema(default = false)]
     exact: Option<bool>,
+    /// For services that charge `max_tokens` when a request begins.
+    #[schema(default = false)]
     reserve_tokens: Option<bool>,
 }
 
-#[derive(Deserialize)]
+/// Where replicas share what the accounts may use: docs/pacing.md.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RedisFile {
-    url: String,
+    /// `redis://…` or `rediss://…`; it may hold a password.
+    #[schema(examples("redis://127.0.0.1:6379"))]
+    url: SecretText,
+    /// What the names of all keys in Redis begin with; the account's name follows.
+    #[schema(default = json!(REDIS_PREFIX))]
     prefix: Option<String>,
+    /// The part of every limit that a replica uses while it has never reached Redis.
+    #[schema(minimum = 0, maximum = 1, default = json!(0.25))]
     share_without: Option<f64>,
-}
-
-impl std::fmt::Debug for RedisFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisFile")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What the names of all keys in Redis begin with.
 const REDIS_PREFIX: &str = "bailian:";
 
 impl RedisFile {
-    /// The settings of `BAILIAN_REDIS_URL`.
-    pub(super) fn of_variable(url: String) -> Self {
-        Self {
-            url,
-            prefix: None,
-            share_without: None,
-        }
-    }
-
     /// The address as the file has it, and what the names of all keys begin with.
     pub(super) fn place(&self) -> (&str, &str) {
         let prefix = self.prefix.as_deref().unwrap_or(REDIS_PREFIX);
-        (&self.url, prefix)
+        (self.url.expose(), prefix)
     }
 
     pub(super) fn resolve(
@@ -120,9 +179,9 @@ fn models_of(entry: &LaneFile, place: &str, problems: &mut Vec<Problem>) -> Vec<
 impl PacingFile {
     pub(super) fn resolve(&self, problems: &mut Vec<Problem>) -> PacingConfig {
         let default = PacingConfig::default();
-        let mut duration = |name: &str, text: Option<&String>, default: Duration| {
+        let mut duration = |name: &str, text: Option<&DurationText>, default: Duration| {
             let Some(text) = text else { return default };
-            humantime::parse_duration(text).unwrap_or_else(|_| {
+            text.parse().unwrap_or_else(|| {
                 let problem = format!("`{text}` is not a duration such as \"25s\"");
                 problems.push(Problem::new(format!("pacing.{name}"), problem));
                 default
@@ -142,10 +201,14 @@ impl PacingFile {
 }
 
 /// Reads every entry and collects every problem.
-pub(super) fn resolve_limits(entries: &[LaneFile], problems: &mut Vec<Problem>) -> Vec<LaneRule> {
+pub(super) fn resolve_limits(
+    entries: &[LaneFile],
+    account: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<LaneRule> {
     let mut rules = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        let place = format!("accounts[0].limits[{index}]");
+        let place = format!("{account}.limits[{index}]");
         let models = models_of(entry, &place, problems);
         let whole = if models.len() > 1 {
             Layer::Pool

@@ -2,6 +2,7 @@
 //! variables say.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Environment, Problem};
 use crate::upstream::Origin;
@@ -23,13 +24,24 @@ pub struct TelemetryConfig {
     pub resource: Vec<(String, String)>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Where traces and metrics are sent, over OTLP/HTTP. OpenTelemetry's own variables
+/// (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
+/// `OTEL_SDK_DISABLED`) are read, too.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TelemetryFile {
+    /// The collector's address without `/v1/traces`.
+    #[schema(examples("http://127.0.0.1:4318"), extensions(("x-default" = json!("`OTEL_EXPORTER_OTLP_ENDPOINT`"))))]
     otlp: Option<String>,
+    /// The part of requests that is traced. A caller's own decision goes before it.
+    #[schema(minimum = 0, maximum = 1, default = json!(1.0))]
     sample: Option<f64>,
+    /// Whether upstream hears of the trace, as `traceparent`.
     #[serde(default)]
+    #[schema(default = false)]
     propagate: bool,
+    /// The name under which the gateway is known to the collector.
+    #[schema(extensions(("x-default" = json!("`OTEL_SERVICE_NAME`, else `bailian-gateway`"))))]
     service_name: Option<String>,
 }
 

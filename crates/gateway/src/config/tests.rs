@@ -1,4 +1,14 @@
+mod explain;
+mod overlay;
+mod reference;
+mod schema;
+mod unknown;
+
 use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bailian_wire::Dialect;
 
 use super::*;
 
@@ -68,7 +78,7 @@ fn a_typing_error_stops_the_start_and_names_its_place() {
     );
     let error = parse("listen = 7").unwrap_err().to_string();
     assert!(
-        error.contains("gateway.toml: listen") && error.contains("line 1"),
+        error.contains("listen: is a whole number, not text") && error.contains("line 1"),
         "{error}"
     );
 }
@@ -104,8 +114,8 @@ fn all_problems_are_reported_together_and_none_shows_a_secret() {
             "timeouts.idle",
             "accounts[0].api_keys[0]",
             "accounts[0].api_keys[1]",
-            "accounts[0]",
-            "keys[0]",
+            "accounts[0].region",
+            "keys[0].key",
             "keys[1]"
         ]
     );

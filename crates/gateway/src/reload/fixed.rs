@@ -4,20 +4,49 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::{Config, DataConfig};
 
+/// These settings, by their place; what stands in them is meant, too.
+const AT_NEXT_START: [&str; 10] = [
+    "listen",
+    "admin.listen",
+    "threads",
+    "tls",
+    "hand_over",
+    "reload",
+    "redis",
+    "prices.rates",
+    "telemetry",
+    "data",
+];
+
+/// Whether a change of a setting, such as `data.folder`, takes effect at the next start only.
+pub(crate) fn is_fixed(path: &str) -> bool {
+    AT_NEXT_START.iter().any(|place| {
+        let rest = path.strip_prefix(place);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    })
+}
+
+fn is_same(place: &str, running: &Config, new: &Config) -> bool {
+    match place {
+        "listen" => running.listen == new.listen,
+        "admin.listen" => running.admin_listen == new.admin_listen,
+        "threads" => running.threads == new.threads,
+        "tls" => running.tls == new.tls,
+        "hand_over" => running.hand_over == new.hand_over,
+        "reload" => running.reload == new.reload,
+        "redis" => running.redis == new.redis,
+        "prices.rates" => running.prices.rates == new.prices.rates,
+        "telemetry" => running.telemetry == new.telemetry,
+        _ => is_same_data(running, new),
+    }
+}
+
 /// Puts back what cannot be changed while the gateway runs, and names what was changed of it.
 pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
-    let compared = [
-        ("listen", running.listen == new.listen),
-        ("admin_listen", running.admin_listen == new.admin_listen),
-        ("threads", running.threads == new.threads),
-        ("tls", running.tls == new.tls),
-        ("hand_over", running.hand_over == new.hand_over),
-        ("reload", running.reload == new.reload),
-        ("redis", running.redis == new.redis),
-        ("prices.rates", running.prices.rates == new.prices.rates),
-        ("telemetry", running.telemetry == new.telemetry),
-        ("data", is_same_data(running, new)),
-    ];
+    let changed: Vec<&str> = AT_NEXT_START
+        .into_iter()
+        .filter(|place| !is_same(place, running, new))
+        .collect();
     new.listen = running.listen;
     new.admin_listen = running.admin_listen;
     new.threads = running.threads;
@@ -33,8 +62,7 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
         .data
         .clone()
         .map(|data| DataConfig { tenants, ..data });
-    let changed = compared.into_iter().filter(|(_, is_same)| !is_same);
-    changed.map(|(place, _)| place).collect()
+    changed
 }
 
 fn is_same_data(running: &Config, new: &Config) -> bool {

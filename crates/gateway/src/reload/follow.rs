@@ -16,19 +16,20 @@ const SETTLE: Duration = Duration::from_millis(200);
 type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
 /// A configuration file that is read again while the gateway runs.
-#[derive(Clone)]
 pub struct ConfigFile {
     path: PathBuf,
     load: Load,
     every: Duration,
     /// As the file was when this was made.
     seen: Stamp,
+    /// SIGHUP since then.
+    hang_ups: Option<HangUps>,
 }
 
 impl ConfigFile {
     /// The file, and how to make a configuration of what is in it now: with the environment, and with
     /// what the command line puts above the file. To be made before the configuration of the start
-    /// is read, so that no change is missed.
+    /// is read, and inside the runtime, so that no change and no SIGHUP is missed.
     pub fn new(
         path: impl Into<PathBuf>,
         load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
@@ -39,6 +40,9 @@ impl ConfigFile {
             path,
             load: Arc::new(load),
             every: LOOK_INTERVAL,
+            hang_ups: tokio::runtime::Handle::try_current()
+                .is_ok()
+                .then(HangUps::listen),
         }
     }
 
@@ -74,12 +78,8 @@ async fn stamp(path: &Path) -> Stamp {
 }
 
 /// Reads the file again whenever it is time to, for as long as it is driven.
-pub(crate) async fn follow(
-    gateway: Gateway,
-    file: ConfigFile,
-    mode: ReloadMode,
-    mut hang_ups: HangUps,
-) {
+pub(crate) async fn follow(gateway: Gateway, mut file: ConfigFile, mode: ReloadMode) {
+    let mut hang_ups = file.hang_ups.take().unwrap_or_else(HangUps::listen);
     let mut seen = file.seen;
     loop {
         let look = async {
@@ -89,7 +89,10 @@ pub(crate) async fn follow(
             }
         };
         tokio::select! {
-            () = hang_ups.next() => seen = stamp(&file.path).await,
+            () = hang_ups.next() => {
+                tracing::info!(file = %file.path.display(), "SIGHUP: loading the configuration again");
+                seen = stamp(&file.path).await;
+            }
             () = look => {
                 let now = stamp(&file.path).await;
                 // A file that is gone may be on its way back.

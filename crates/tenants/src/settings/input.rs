@@ -38,7 +38,7 @@ pub struct SettingsInput {
     /// Lets nobody in, until it is enabled again.
     #[serde(default)]
     pub disabled: bool,
-    /// When it ends, such as `2026-12-31T16:00:00Z`.
+    /// The moment at which it ends, such as `2026-12-31T16:00:00Z`.
     pub expires_at: Option<String>,
     /// Names of models or `prefix*`; left out for all.
     pub models: Option<Vec<String>>,
@@ -49,9 +49,9 @@ pub struct SettingsInput {
     /// Limits of the moment.
     #[serde(default)]
     pub limits: LimitsInput,
-    /// `high`, `normal` or `low`.
+    /// How requests stand beside others that wait: `high`, `normal` or `low`.
     pub priority: Option<String>,
-    /// At least 1.
+    /// The share beside others of the same priority; at least 1.
     pub weight: Option<u32>,
     /// What may be spent.
     #[serde(default)]

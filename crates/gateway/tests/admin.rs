@@ -714,9 +714,9 @@ async fn no_tenant_takes_the_name_of_one_in_the_configuration() {
     assert_eq!(error["error"]["code"], "name_taken");
     let tenant = place.made("/tenants", json!({ "name": "研发部" })).await;
     let path = format!("/tenants/{}", tenant["id"].as_str().unwrap());
-    let mut patch = taken;
-    patch["revision"] = tenant["revision"].clone();
-    let (status, _, error) = place.ask(Method::PATCH, &path, patch).await;
+    let mut change = taken;
+    change["revision"] = tenant["revision"].clone();
+    let (status, _, error) = place.ask(Method::PATCH, &path, change).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert_eq!(error["error"]["code"], "name_taken");
     assert_eq!(place.get(&path).await["name"], "研发部");

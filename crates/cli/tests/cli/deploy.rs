@@ -54,6 +54,8 @@ fn the_example_for_systemd_is_a_configuration_whose_secrets_the_unit_loads() {
 fn the_unit_lets_streams_end_and_takes_away_what_the_gateway_does_not_need() {
     let unit = deploy("bailian.service");
     for line in [
+        "Type=notify",
+        "ExecReload=/bin/kill -HUP $MAINPID",
         "DynamicUser=yes",
         "NoNewPrivileges=yes",
         "CapabilityBoundingSet=",

@@ -52,6 +52,7 @@ pub struct SettingsInput {
     /// How requests stand beside others that wait: `high`, `normal` or `low`.
     pub priority: Option<String>,
     /// The share beside others of the same priority; at least 1.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub weight: Option<u32>,
     /// What may be spent.
     #[serde(default)]
@@ -68,10 +69,13 @@ pub struct SettingsInput {
 #[non_exhaustive]
 pub struct LimitsInput {
     /// Requests in any 60 seconds.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub rpm: Option<u64>,
     /// Tokens in any 60 seconds.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub tpm: Option<u64>,
     /// Requests at once.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub concurrency: Option<u64>,
 }
 
@@ -98,6 +102,7 @@ pub struct BudgetInput {
 #[non_exhaustive]
 pub struct MoneyInput {
     /// Units with up to nine decimals, as a number or as text: `"12.50"`.
+    #[cfg_attr(feature = "openapi", schema(schema_with = amount_schema))]
     #[serde(deserialize_with = "number_or_text")]
     pub amount: String,
     /// Three capital letters.
@@ -355,6 +360,20 @@ fn text_problem(text: &str, most: usize) -> Option<String> {
     } else {
         None
     }
+}
+
+/// The schema of an amount.
+#[cfg(feature = "openapi")]
+fn amount_schema() -> utoipa::openapi::schema::Schema {
+    use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+
+    let of = |kind: Type| ObjectBuilder::new().schema_type(kind);
+    let text = "Units with up to nine decimals, as a number or as text: `\"12.50\"`.";
+    OneOfBuilder::new()
+        .item(of(Type::String))
+        .item(of(Type::Number))
+        .description(Some(text))
+        .into()
 }
 
 /// Reads a decimal number without going through binary fractions further than the shortest text

@@ -108,7 +108,7 @@ impl Page {
             row(setting, &info)
         });
         let rows: String = rows.collect();
-        self.text += "\n| setting | value | default | takes effect | |\n|---|---|---|---|---|\n";
+        self.text += "| setting | value | default | takes effect | |\n|---|---|---|---|---|\n";
         self.text += &rows;
         for setting in &settings {
             let place = joined(place, &setting.name);
@@ -126,7 +126,8 @@ impl Page {
 
     fn inner(&mut self, inner: &[Setting], setting: &Setting, place: &str, is_list: bool) {
         let name = heading(&describe::without_numbers(place), is_list);
-        write!(self.text, "\n### {name}\n{}\n", setting.description).unwrap();
+        let description = &setting.description;
+        write!(self.text, "\n### {name}\n{description}\n\n").unwrap();
         let before = self.written.iter().find(|(written, _)| written == inner);
         if let Some((_, other)) = before {
             writeln!(self.text, "The settings are those of {other}.").unwrap();
@@ -212,14 +213,11 @@ fn page() -> String {
     let (sections, general): (Vec<Setting>, Vec<Setting>) = root.into_iter().partition(is_section);
     page.text += "\n## At the top of the file\n```toml\n";
     page.text += GENERAL;
-    page.text += "```\n";
+    page.text += "```\n\n";
     page.table(&general, "");
     assert_eq!(sections.len(), SECTIONS.len());
-    for (name, example) in SECTIONS {
-        let setting = sections
-            .iter()
-            .find(|setting| setting.name == name)
-            .unwrap();
+    let parts = |name: &str| {
+        let setting = sections.iter().find(|it| it.name == name).unwrap();
         let (inner, is_list) = match &setting.shape {
             Shape::Table(inner) => (inner, false),
             Shape::List(item) | Shape::OneOrMany(item) => match &item.shape {
@@ -228,11 +226,19 @@ fn page() -> String {
             },
             _ => panic!("{name}"),
         };
+        (setting, inner, is_list)
+    };
+    for (name, _) in SECTIONS {
+        let (_, inner, is_list) = parts(name);
+        page.written.push((inner.clone(), heading(name, is_list)));
+    }
+    for (name, example) in SECTIONS {
+        let (setting, inner, is_list) = parts(name);
         let title = heading(name, is_list);
         let description = &setting.description;
         write!(
             page.text,
-            "\n## {title}\n{description}\n\n```toml\n{example}```\n"
+            "\n## {title}\n{description}\n\n```toml\n{example}```\n\n"
         )
         .unwrap();
         let place = if is_list {

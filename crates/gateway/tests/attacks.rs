@@ -373,20 +373,15 @@ async fn names_without_end_become_few_labels_and_forge_no_line() {
     }
     let (_, _, metrics) = read(send(place.gateway.address, get("/metrics")).await).await;
     let lines = metrics.lines().filter(|line| !line.starts_with('#'));
-    let mut lanes = std::collections::HashSet::new();
+    let mut labels = std::collections::HashSet::new();
     for line in lines {
         assert!(line.starts_with("bailian_"), "{line}");
         assert!(!line.starts_with("bailian_evil"), "{line}");
         if let Some((_, rest)) = line.split_once("lane=\"") {
-            lanes.insert(
-                rest.split(|c| c == ',' || c == '}')
-                    .next()
-                    .unwrap()
-                    .to_owned(),
-            );
+            labels.insert(rest.split([',', '}']).next().unwrap().to_owned());
         }
     }
-    assert!((1..=200).contains(&lanes.len()), "{} lanes", lanes.len());
+    assert!((1..=200).contains(&labels.len()), "{} lanes", labels.len());
     let tokens = metrics
         .lines()
         .filter(|line| line.contains("model=\"made-up"));

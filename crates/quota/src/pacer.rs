@@ -165,11 +165,7 @@ impl Pacer {
             }
             *swept = Some(now);
         }
-        let idle: Vec<Lane> = self
-            .lanes()
-            .into_iter()
-            .filter(|lane| lane.is_idle())
-            .collect();
+        let idle: Vec<Lane> = self.lanes().into_iter().filter(Lane::is_idle).collect();
         let mut lanes = self.inner.lanes.write();
         for lane in idle {
             // The map's and this one: nobody else has it, so nobody counts in it meanwhile.

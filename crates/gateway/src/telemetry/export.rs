@@ -300,6 +300,7 @@ mod tests {
 
     use super::super::{Ended, Trace};
     use super::*;
+    use crate::finish::FinishReasons;
     use crate::metrics::{Metrics, Outcome};
     use crate::record::RequestId;
 
@@ -317,6 +318,7 @@ mod tests {
             outcome: Outcome::Completed,
             error: None,
             usage: None,
+            finish: FinishReasons::default(),
             attempts: 1,
             first_byte: None,
             elapsed: Duration::from_secs(1),

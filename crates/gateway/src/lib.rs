@@ -33,6 +33,7 @@ mod gateway;
 mod keys;
 mod metrics;
 mod models;
+mod objects;
 mod pacing;
 mod record;
 mod relay;

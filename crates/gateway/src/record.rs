@@ -346,7 +346,7 @@ impl Record {
     pub(crate) fn conversation(&self, response_id: &str) -> Option<Vec<Value>> {
         let owner = self.owner.as_ref()?;
         let responses = &self.state.responses;
-        responses.conversation(response_id, &owner.tenant, self.now())
+        responses.conversation(response_id, &owner.tenant_key(), self.now())
     }
 
     /// Keeps a response for the calls that come back to it.

@@ -51,6 +51,8 @@ pub(crate) struct Refusal {
     limit: Option<&'static str>,
     /// Whether the model service refused, not the gateway.
     is_upstream: bool,
+    /// Whether it may pass as soon as other replicas have answered.
+    may_pass_soon: bool,
 }
 
 impl Refusal {
@@ -70,6 +72,7 @@ impl Refusal {
             upstream_id: None,
             limit: None,
             is_upstream: false,
+            may_pass_soon: false,
         }
     }
 
@@ -263,6 +266,11 @@ impl Refusal {
         refusal
     }
 
+    /// Whether other replicas were asked for what is missing, so that it may pass in a moment.
+    pub(crate) fn may_pass_soon(&self) -> bool {
+        self.may_pass_soon
+    }
+
     /// The word for the limit or budget that stood in the way, of a small fixed set.
     pub(crate) fn limit(&self) -> Option<&'static str> {
         self.limit
@@ -337,6 +345,7 @@ impl Refusal {
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, code, message);
         refusal.retry_after = refused.retry_after();
         refusal.limit = Some(refused.kind.as_str());
+        refusal.may_pass_soon = refused.may_pass_soon;
         refusal
     }
 

@@ -286,6 +286,14 @@ async fn readyz(Shared(worker): Shared<Worker>) -> Response {
             "last_error": sharing.last_error,
         });
     }
+    let tenants = worker.state.accounting.as_ref();
+    if let Some(sharing) = tenants.and_then(|it| it.sharing.as_ref()) {
+        let status = sharing.status();
+        detail["redis"]["budgets"] = serde_json::json!({
+            "connected": status.connected,
+            "last_error": status.last_error,
+        });
+    }
     if let Some(accounting) = &worker.state.accounting {
         // Requests are served while the store is away: their records wait in the spool.
         let status = accounting.ledger.status();

@@ -244,7 +244,8 @@ impl Exchange {
     ) -> Result<Result<(http::Response<UpstreamBody>, Answering), Refusal>, StillWaits> {
         if let Some(first) = self.plan.targets.first() {
             let max_output = self.call.demand.max_output;
-            if let Err(refusal) = self.record.admit(first, &self.call.bytes, max_output) {
+            let admitted = self.record.admit(first, &self.call.bytes, max_output);
+            if let Err(refusal) = admitted.await {
                 return Ok(Err(refusal));
             }
         }

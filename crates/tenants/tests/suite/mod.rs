@@ -594,7 +594,7 @@ pub fn what_the_service_keeps_is_its_makers_until_it_is_forgotten(installation: 
         .put_object(&made("乙", "other", noon()), noon())
         .unwrap();
     assert_eq!(get(noon()), Some(mine.clone()));
-    let later = noon() + Duration::from_secs(24 * 60 * 60);
+    let later = noon() + Duration::from_hours(24);
     store.put_object(&made("甲", "main", later), later).unwrap();
     assert!(get(later).unwrap().until > mine.until);
 

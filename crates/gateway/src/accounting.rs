@@ -17,6 +17,9 @@ use std::time::Duration;
 
 use bailian_ledger::{Filter, Ledger, Postgres, Reader, Settings as LedgerSettings, Sqlite};
 use bailian_prices::PriceBook;
+use bailian_tenants::budget::share::redis::{
+    BudgetSharing, ShareConfig, ShareError, SharedBudgets,
+};
 use bailian_tenants::budget::{Budgets, Spent};
 use bailian_tenants::key::Pepper;
 use bailian_tenants::model::Row;
@@ -66,6 +69,9 @@ pub enum DataError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] bailian_ledger::OpenError),
+    /// Limits and budgets cannot be shared with other replicas.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The database's address cannot be used.
     #[error("data.database cannot be used: {0}")]
     Database(String),
@@ -84,6 +90,8 @@ pub(crate) struct Accounting {
     /// What stands in the configuration, and can be changed there only.
     pub(crate) fixed: Vec<Row>,
     pub(crate) budgets: Budgets,
+    /// What divides them among replicas; `None` for a gateway alone.
+    pub(crate) sharing: Option<Arc<BudgetSharing>>,
     pub(crate) ledger: Arc<Ledger>,
     /// Whether the store of keys answers.
     pub(crate) store_health: StoreHealth,
@@ -128,7 +136,15 @@ impl Accounting {
             }
             None => Ledger::open(settings, Sqlite::new(data.folder.join("ledger.db")))?,
         };
-        let budgets = Budgets::new(rates.clone());
+        let shared = config.redis.as_ref().map(|redis| {
+            let prefix = format!("{}tenants:", redis.common_prefix);
+            let config = ShareConfig::new(redis.url(), prefix);
+            (SharedBudgets::new(rates.clone()), config)
+        });
+        let budgets = match &shared {
+            Some((shared, _)) => shared.budgets.clone(),
+            None => Budgets::new(rates.clone()),
+        };
         let cuts = Arc::new(Mutex::new(HashMap::<KeyId, CancellationToken>::new()));
         let store_health = StoreHealth::default();
         let keeper = Keeper::start(keeper::Work {
@@ -146,7 +162,16 @@ impl Accounting {
             ledger.flush(CATCH_UP);
             restore(&budgets, &rates, &live, &mut ledger.reader(), now);
         }
+        let sharing = match shared {
+            Some((shared, config)) => {
+                let clock = Arc::clone(&clock);
+                let sharing = shared.start(config?, Arc::new(move || now_of(&*clock)))?;
+                Some(Arc::new(sharing))
+            }
+            None => None,
+        };
         Ok(Arc::new(Self {
+            sharing,
             prices: config.prices.book.clone(),
             promotions: config.prices.promotions,
             rates,
@@ -186,6 +211,7 @@ impl Accounting {
             admin: Arc::clone(&self.admin),
             fixed,
             budgets: self.budgets.clone(),
+            sharing: self.sharing.clone(),
             ledger: Arc::clone(&self.ledger),
             store_health: self.store_health.clone(),
             pepper: self.pepper.clone(),
@@ -196,9 +222,13 @@ impl Accounting {
         }))
     }
 
-    /// Brings what has ended into the store. What it does not take is in the spool, for the next
+    /// Gives back what this replica holds of limits and budgets, and brings what has ended into the
+    /// store. What it does not take is in the spool, for the next
     /// process.
     pub(crate) fn finish(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.leave();
+        }
         if !self.ledger.flush(FINISH) {
             tracing::warn!("the ledger's store is behind; the spool keeps the rest");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bailian_quota::Refused;
-use bailian_tenants::NotAllowed;
+use bailian_tenants::{NotAllowed, ObjectKind};
 use bailian_wire::Dialect;
 use bailian_wire::error::{ApiError, ErrorView, encode_error};
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -51,6 +51,8 @@ pub(crate) struct Refusal {
     limit: Option<&'static str>,
     /// Whether the model service refused, not the gateway.
     is_upstream: bool,
+    /// Whether it may pass as soon as other replicas have answered.
+    may_pass_soon: bool,
 }
 
 impl Refusal {
@@ -70,6 +72,7 @@ impl Refusal {
             upstream_id: None,
             limit: None,
             is_upstream: false,
+            may_pass_soon: false,
         }
     }
 
@@ -263,6 +266,11 @@ impl Refusal {
         refusal
     }
 
+    /// Whether other replicas were asked for what is missing, so that it may pass in a moment.
+    pub(crate) fn may_pass_soon(&self) -> bool {
+        self.may_pass_soon
+    }
+
     /// The word for the limit or budget that stood in the way, of a small fixed set.
     pub(crate) fn limit(&self) -> Option<&'static str> {
         self.limit
@@ -343,6 +351,7 @@ impl Refusal {
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, code, message);
         refusal.retry_after = refused.retry_after();
         refusal.limit = Some(refused.kind.as_str());
+        refusal.may_pass_soon = refused.may_pass_soon;
         refusal
     }
 
@@ -367,6 +376,47 @@ impl Refusal {
             StatusCode::NOT_FOUND,
             "InvalidParameter",
             format!("Response with id '{shown}' not found."),
+        )
+    }
+
+    /// A thing of the service that nobody knows, or that is another tenant's.
+    pub(crate) fn unknown_object(kind: ObjectKind, id: &str) -> Self {
+        let shown: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+        let what = match kind {
+            ObjectKind::Response => return Self::unknown_response(&shown),
+            ObjectKind::Conversation => "Conversation",
+            ObjectKind::Session => "Session",
+            ObjectKind::Task => "Task",
+            ObjectKind::File => "File",
+            ObjectKind::Batch => "Batch",
+            _ => "Object",
+        };
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "InvalidParameter",
+            format!("{what} with id '{shown}' not found."),
+        )
+    }
+
+    /// A thing of the service whose owner cannot be looked up now.
+    pub(crate) fn owner_unknown() -> Self {
+        let mut refusal = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            "The gateway cannot find out whose this is, since its store of keys does not answer. \
+             Nothing was sent; try again.",
+        );
+        refusal.retry_after = Some(Duration::from_secs(1));
+        refusal
+    }
+
+    /// A thing of the service that its owner uses with a model which is not where the thing is.
+    pub(crate) fn held_elsewhere() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "InvalidParameter",
+            "What this request goes on from is kept by an account that does not serve this model. \
+             Name the model that made it.",
         )
     }
 

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::keys::KeyStore;
 use crate::metrics::Metrics;
 use crate::models::ModelList;
+use crate::objects::Objects;
 use crate::pacing::Pacing;
 use crate::reload::{ConfigStatus, Setup};
 use crate::responses::Responses;
@@ -184,6 +185,10 @@ impl GatewayBuilder {
             pacing: Pacing::new(&self.config, Arc::clone(&self.clock))?,
             cache: Cache::new(&self.config, Arc::clone(&self.clock))?,
             config_status: Arc::new(ConfigStatus::new(self.clock.unix_millis())),
+            objects: Arc::new(Objects::new(
+                accounting.as_ref().map(|it| Arc::clone(it.admin.store())),
+                Arc::clone(&self.clock),
+            )),
             clock: self.clock,
             accounting,
             responses: Arc::new(Responses::default()),

@@ -77,6 +77,15 @@ impl Owner {
             caller: Some(Box::new(caller)),
         }
     }
+
+    /// What tells its tenant from all others, also from one of the same name: for what belongs to a
+    /// tenant.
+    pub(crate) fn tenant_key(&self) -> Arc<str> {
+        match &self.caller {
+            Some(caller) => caller.tenant_id().to_string().into(),
+            None => Arc::clone(&self.key.tenant),
+        }
+    }
 }
 
 impl std::ops::Deref for Owner {

@@ -34,6 +34,7 @@ mod gateway;
 mod keys;
 mod metrics;
 mod models;
+mod objects;
 mod pacing;
 mod readiness;
 mod record;

@@ -30,6 +30,20 @@ pub(crate) fn of(state: &State) -> Value {
         });
     }
     if let Some(accounting) = &state.accounting {
+        if let Some(sharing) = &accounting.sharing {
+            let status = sharing.status();
+            if !status.connected {
+                problems.push(
+                    "Redis does not answer for tenants' limits and budgets; this replica goes on \
+                     with what it was allotted of them, and then refuses"
+                        .to_owned(),
+                );
+            }
+            detail["redis"]["budgets"] = json!({
+                "connected": status.connected,
+                "last_error": status.last_error,
+            });
+        }
         let status = accounting.ledger.status();
         problems.extend(of_ledger(&status));
         detail["ledger"] = json!({

@@ -69,6 +69,9 @@ impl fmt::Debug for RequestId {
     }
 }
 
+/// How long a request waits for what other replicas hold of its caller's limits.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(1);
+
 /// One request from its head to its end.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -241,8 +244,53 @@ impl Record {
     }
 
     /// Checks what the caller may spend, and begins the ledger's entry. `target` is the first that
-    /// will be asked.
-    pub(crate) fn admit(
+    /// will be asked. What other replicas hold of a limit is waited for, a moment at most.
+    pub(crate) async fn admit(
+        &mut self,
+        target: &Target,
+        body: &[u8],
+        max_output: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let mut result = self.try_admit(target, body, max_output);
+        if matches!(&result, Err(refusal) if refusal.may_pass_soon()) {
+            self.leave();
+            result = Box::pin(self.admit_soon(target, body, max_output)).await;
+            self.come_back();
+        }
+        if let Err(limit) = result.as_ref().map_err(Refusal::limit)
+            && let Some(limit) = limit
+        {
+            self.state.metrics.count_limited(limit);
+        }
+        result
+    }
+
+    /// Tries again whenever other replicas have answered.
+    async fn admit_soon(
+        &mut self,
+        target: &Target,
+        body: &[u8],
+        max_output: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let accounting = self.state.accounting.as_ref();
+        let sharing = accounting.and_then(|it| it.sharing.clone());
+        let deadline = tokio::time::Instant::now() + OTHERS_PATIENCE;
+        loop {
+            let mut answer = sharing.as_ref().map(|sharing| sharing.next_answer());
+            let result = self.try_admit(target, body, max_output);
+            let waits = matches!(&result, Err(refusal) if refusal.may_pass_soon());
+            let Some(answer) = answer.as_mut().filter(|_| waits) else {
+                return result;
+            };
+            match tokio::time::timeout_at(deadline, answer.changed()).await {
+                Ok(Ok(())) => {}
+                // None came in time, or none will come any more.
+                Err(_) | Ok(Err(_)) => return result,
+            }
+        }
+    }
+
+    fn try_admit(
         &mut self,
         target: &Target,
         body: &[u8],
@@ -283,12 +331,7 @@ impl Record {
             input_tokens: estimate.input_tokens,
             max_output,
         });
-        let charge = charge.inspect_err(|refusal| {
-            if let Some(limit) = refusal.limit() {
-                self.state.metrics.count_limited(limit);
-            }
-        })?;
-        self.charge = Some(Box::new(charge));
+        self.charge = Some(Box::new(charge?));
         Ok(())
     }
 
@@ -373,7 +416,7 @@ impl Record {
     pub(crate) fn conversation(&self, response_id: &str) -> Option<Vec<Value>> {
         let owner = self.owner.as_ref()?;
         let responses = &self.state.responses;
-        responses.conversation(response_id, &owner.tenant, self.now())
+        responses.conversation(response_id, &owner.tenant_key(), self.now())
     }
 
     /// Keeps a response for the calls that come back to it.

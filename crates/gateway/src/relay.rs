@@ -16,6 +16,7 @@ mod read;
 mod resume;
 mod scan;
 mod shape;
+mod stored;
 mod stream;
 mod tap;
 mod translate;
@@ -180,13 +181,18 @@ where
     let received = body::receive(&head.headers, body, &state.limits, &state.timeouts).await;
     record.come_back();
     let bytes = received?;
-    let demand = if head.method == Method::POST {
+    let mut demand = if head.method == Method::POST {
         read::read(surface, &head.headers, &bytes)?
     } else {
         read::without_body(surface)
     };
     record.model = Some(demand.model.clone());
     record.may_use()?;
+    if surface.is_stateful()
+        && let Some(owner) = &record.owner
+    {
+        demand.holder = Box::pin(stored::find(worker, surface, &bytes, owner)).await?;
+    }
     Ok((bytes, demand))
 }
 

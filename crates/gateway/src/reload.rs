@@ -178,6 +178,7 @@ impl Gateway {
             clock: Arc::clone(&before.clock),
             accounting,
             responses: Arc::clone(&before.responses),
+            objects: Arc::clone(&before.objects),
             limits: config.limits,
             timeouts: config.timeouts,
             metrics: Arc::clone(&before.metrics),

@@ -111,6 +111,11 @@ impl Responses {
         Some(read(kept))
     }
 
+    /// Whether a response is one of these, and this tenant's.
+    pub(crate) fn has(&self, id: &str, tenant: &str, now: Instant) -> bool {
+        self.with(id, tenant, now, |_| ()).is_some()
+    }
+
     /// What a response that follows this one begins with: its input, then its output.
     pub(crate) fn conversation(&self, id: &str, tenant: &str, now: Instant) -> Option<Vec<Value>> {
         self.with(id, tenant, now, |kept| {

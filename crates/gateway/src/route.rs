@@ -42,6 +42,27 @@ pub(crate) struct Plan {
     pub(crate) is_sticky: bool,
 }
 
+impl Plan {
+    /// Leaves only targets that fulfil a condition.
+    pub(crate) fn retain(&mut self, fits: impl Fn(&Target) -> bool) {
+        let group = self.targets.iter().take(self.group);
+        self.group = group.filter(|target| fits(target)).count();
+        self.targets.retain(fits);
+    }
+}
+
+impl Target {
+    /// An account, whatever the routes say, under the name that the caller used.
+    pub(crate) fn at(account: usize) -> Self {
+        Self {
+            account,
+            model: None,
+            dialect: None,
+            weight: 1,
+        }
+    }
+}
+
 /// Whether an error speaks against the health of whoever answered with it. A caller's own mistake,
 /// or a limit that was used up, does not.
 pub(crate) fn is_fault(class: ErrorClass) -> bool {
@@ -58,7 +79,7 @@ pub(crate) enum Spread<'a> {
     Evenly,
     /// The same beginning goes to the same target while it is healthy.
     Prefix(&'a [u8]),
-    /// What an account has stored is looked for in one after the other, so it is made in the first.
+    /// As they are written down.
     InOrder,
 }
 
@@ -86,10 +107,6 @@ impl Classes {
                 .iter()
                 .fold(0, |set, class| set | 1 << (*class as u16)),
         )
-    }
-
-    fn and(self, class: ErrorClass) -> Self {
-        Self(self.0 | 1 << (class as u16))
     }
 
     pub(crate) fn contain(self, class: ErrorClass) -> bool {
@@ -236,10 +253,7 @@ impl Routes {
         Plan {
             targets,
             group: first.len(),
-            falls_back_on: match spread {
-                Spread::InOrder => falls_back_on.and(ErrorClass::NotFound),
-                _ => falls_back_on,
-            },
+            falls_back_on,
             is_sticky: spread != Spread::Evenly,
         }
     }

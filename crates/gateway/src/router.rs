@@ -135,7 +135,11 @@ pub(crate) fn router(workers: Workers) -> Router {
         router = router
             .route(&format!("{root}/responses"), served(Surface::Responses))
             .route(&format!("{root}/responses/{{*rest}}"), kept())
-            .route(&format!("{root}/conversations"), kept())
+            // A list of them would be the account's.
+            .route(
+                &format!("{root}/conversations"),
+                post(stored).fallback(|shared, uri: Uri| wrong_method("POST", shared, &uri)),
+            )
             .route(&format!("{root}/conversations/{{*rest}}"), kept());
     }
     router.fallback(any(unknown_route)).with_state(workers)
@@ -207,7 +211,7 @@ fn kept_here(worker: &Worker, below: &str, request: &Request) -> Option<serde_js
     let now = state.clock.now();
     state
         .responses
-        .answer(method, below, query, &owner.tenant, now)
+        .answer(method, below, query, &owner.tenant_key(), now)
 }
 
 /// Passes a call on to a path that is partly the caller's word, if that is plain.

@@ -13,6 +13,7 @@ use crate::config::{Limits, Repairs, Timeouts};
 use crate::keys::{KeyStore, Owner, Peer};
 use crate::metrics::Metrics;
 use crate::models::ModelList;
+use crate::objects::Objects;
 use crate::pacing::Pacing;
 use crate::record::RequestId;
 use crate::reload::ConfigStatus;
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) pacing: Pacing,
     /// Responses that were made over chat.
     pub(crate) responses: Arc<Responses>,
+    /// Whose the things are that the service keeps.
+    pub(crate) objects: Arc<Objects>,
     /// Whether a successor serves and clients shall go there.
     pub(crate) is_leaving: Arc<AtomicBool>,
     /// Answers that are kept for equal requests.

@@ -92,7 +92,9 @@ impl Surface {
     pub(crate) fn is_stateful(&self) -> bool {
         match self {
             Self::Responses => true,
-            Self::Other { model, .. } => model.as_deref() == Some(STORED),
+            Self::Other { path, model, .. } => {
+                model.as_deref() == Some(STORED) || path.starts_with("/apps/")
+            }
             _ => false,
         }
     }

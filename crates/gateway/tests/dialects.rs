@@ -405,7 +405,7 @@ async fn responses_over_chat_are_remembered_for_the_tenant_that_asked() {
     assert_eq!(status, 404);
     let talk = json!({ "model": "local", "input": "hi", "conversation": "conv_1" });
     let (status, _, error) = read_json(ask(talk).await).await;
-    assert_eq!(status, 400, "{error}");
+    assert_eq!(status, 404, "nobody made it: {error}");
 }
 
 #[tokio::test]

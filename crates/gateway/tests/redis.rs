@@ -7,6 +7,8 @@
     reason = "a test may stop at what it did not expect"
 )]
 
+#[path = "redis/budgets.rs"]
+mod budgets;
 #[path = "../../quota/tests/redis/server.rs"]
 mod redis_server;
 mod support;

@@ -59,6 +59,15 @@ pub struct LimitKey {
 }
 
 impl LimitKey {
+    /// A key of its parts.
+    pub fn new(measure: Measure, layer: Layer, period: Duration) -> Self {
+        Self {
+            measure,
+            layer,
+            period,
+        }
+    }
+
     /// The key of a limit.
     pub fn of(limit: &Limit) -> Self {
         Self {

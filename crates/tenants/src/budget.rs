@@ -13,7 +13,7 @@ mod book;
 mod counts;
 mod refusal;
 mod reservation;
-mod share;
+pub mod share;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -28,6 +28,7 @@ pub use self::counts::{NodeUsage, PeriodUsage};
 pub use self::refusal::{LimitKind, Refusal, Until};
 pub use self::reservation::Reservation;
 pub use self::share::{BudgetShare, LocalOnly, Standing};
+use self::share::{Counted, HoldKey};
 use crate::directory::{Caller, Directory, Node};
 use crate::id::{NodeId, TenantId};
 use crate::money::{Cost, Rates};
@@ -191,6 +192,33 @@ impl Budgets {
             // A request may have found the book and not yet locked it.
             !open.is_empty() || Arc::strong_count(book) > 1
         });
+    }
+
+    /// Reads how a limit stands, in a moment in which nobody reserves. `None` when it is not counted
+    /// any more: the period is over, or the node or its budget is gone.
+    pub(crate) fn counted<T>(
+        &self,
+        tenant: TenantId,
+        key: &HoldKey,
+        now: Now,
+        read: impl FnOnce(Option<Counted>) -> T,
+    ) -> T {
+        let book = self.book(tenant, now);
+        let mut book = book.lock();
+        let counted = book.counted(key, now);
+        read(counted)
+    }
+
+    /// Takes what the other replicas have used of a budget.
+    pub(crate) fn told(
+        &self,
+        tenant: TenantId,
+        account: AccountId,
+        index: i64,
+        others: u64,
+        now: Now,
+    ) {
+        self.book(tenant, now).lock().told(account, index, others);
     }
 
     fn book(&self, tenant: TenantId, now: Now) -> Arc<Mutex<Book>> {

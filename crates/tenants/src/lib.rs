@@ -61,6 +61,7 @@ pub mod key;
 mod live;
 pub mod model;
 mod money;
+mod object;
 mod pattern;
 mod period;
 pub mod settings;
@@ -73,5 +74,6 @@ pub use live::{Live, Refreshed};
 pub use money::{
     Cost, Currency, InvalidAmount, InvalidCurrency, InvalidRate, MissingRate, Money, Rates,
 };
+pub use object::{MAX_OBJECT_ID, Object, ObjectKind};
 pub use pattern::Pattern;
 pub use period::{InvalidOffset, Now, Period, UtcOffset};

@@ -23,6 +23,7 @@ pub use self::postgres::PostgresStore;
 pub use self::sqlite::SqliteStore;
 use crate::id::NodeId;
 use crate::model::{Changes, Revision, Row};
+use crate::object::{Object, ObjectKind};
 use crate::settings::Problem;
 
 /// The most rows of one page of a list or of the audit log.
@@ -80,6 +81,36 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the database does not answer.
     fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Remembers whose a thing of the service is, or for longer. What belongs to another one stays
+    /// that one's, until it is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    fn put_object(&self, object: &Object, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Whose a thing is; `None` when nobody made it, or when that was forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    fn object(
+        &self,
+        kind: ObjectKind,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Object>, StoreError>;
+
+    /// Forgets a thing that is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    fn delete_object(&self, kind: ObjectKind, id: &str) -> Result<(), StoreError>;
+
+    /// Forgets what nobody used for too long; at most so many, and says how many these were.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database does not answer.
+    fn forget_objects(&self, now: Timestamp, limit: u32) -> Result<u32, StoreError>;
 }
 
 /// Changes that are made together.

@@ -10,7 +10,7 @@ use super::debian;
 use crate::lines;
 
 /// Packages with such tests, behind their feature `redis-tests`.
-const PACKAGES: [&str; 2] = ["bailian-quota", "bailian-gateway"];
+const PACKAGES: [&str; 3] = ["bailian-quota", "bailian-tenants", "bailian-gateway"];
 
 /// Installs the server if it is missing, and runs the tests.
 pub(super) fn run(root: &Path) -> anyhow::Result<Counts> {

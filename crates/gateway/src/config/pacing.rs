@@ -151,6 +151,7 @@ impl RedisFile {
                 return None;
             }
         };
+        prefix.clone_into(&mut config.common_prefix);
         if let Some(part) = self.share_without {
             if !(0.0..=1.0).contains(&part) {
                 let problem = format!("`{part}` is not a part between 0 and 1");

@@ -67,9 +67,10 @@ pub(super) async fn serve(
 }
 
 fn key_of(worker: &Worker, cache: &Cache, call: &Call, record: &Record) -> Option<Key> {
-    let owner = record.owner.as_deref()?;
+    let owner = record.owner.as_ref()?;
+    let tenant = (!cache.config.shared).then(|| owner.tenant_key());
     cache.key(&Asked {
-        tenant: (!cache.config.shared).then_some(&*owner.tenant),
+        tenant: tenant.as_deref(),
         surface: &call.surface,
         stream: call.demand.stream,
         query: call.query.as_deref(),

@@ -12,13 +12,14 @@ use http::StatusCode;
 use super::cached::Keep;
 use super::resume::Resume;
 use super::shape::{Answering, Outgoing, SoFar, shape};
+use super::stored::{self, Holder};
 use super::waiting::{Caller, WaitingBody};
 use super::{Call, Chain, answer, headers, plain, refuse};
 use crate::account::Account;
 use crate::errors::Refusal;
 use crate::record::Record;
 use crate::route::{Admission, Plan, Spread, Target, is_fault};
-use crate::surface::Surface;
+use crate::surface::{STORED, Surface};
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;
 
@@ -74,11 +75,22 @@ impl Exchange {
         let routes = &worker.state.routes;
         let several = worker.state.accounts.len() > 1;
         let spread = match call.bytes.get(..PREFIX_BYTES) {
-            _ if call.surface.is_stateful() => Spread::InOrder,
             Some(prefix) if several && call.bytes.len() >= STICKY_BYTES => Spread::Prefix(prefix),
             _ => Spread::Evenly,
         };
-        let plan = routes.plan(&call.demand.model, spread, worker.state.clock.now());
+        let mut plan = routes.plan(&call.demand.model, spread, worker.state.clock.now());
+        match call.demand.holder {
+            Holder::Anywhere => {}
+            Holder::Account(holder) if &*call.demand.model == STORED => {
+                plan.targets = vec![Target::at(holder)];
+                plan.group = 1;
+            }
+            Holder::Account(holder) => plan.retain(|target| target.account == holder),
+            Holder::Here => plan.retain(|target| {
+                let account = worker.state.accounts.get(target.account);
+                account.is_some_and(|account| !account.is_service())
+            }),
+        }
         Self {
             worker,
             call,
@@ -157,12 +169,25 @@ impl Exchange {
     }
 
     async fn conclude(
-        self,
+        mut self,
         result: Result<(http::Response<UpstreamBody>, Answering), Refusal>,
     ) -> (Response, Duration) {
         let queued = self.record.queued;
         let attempts = self.record.attempts;
-        let mut keep = self.keep;
+        let mut keep = self.keep.take();
+        let result = match result {
+            // What the gateway makes of a chat, it keeps itself.
+            Ok((answer, answering)) if self.call.surface.is_stateful() && !answering.translate => {
+                match Box::pin(self.note_stored(answer)).await {
+                    Ok(answer) => Ok((answer, answering)),
+                    Err(error) => {
+                        let response = plain::broken_off(&error, self.record);
+                        return (response, queued);
+                    }
+                }
+            }
+            result => result,
+        };
         let mut response = match result {
             Ok((answer, answering)) => {
                 if let Some(keep) = &mut keep {
@@ -194,6 +219,22 @@ impl Exchange {
         (response, queued)
     }
 
+    /// Remembers whose it is what an answer brings, before it goes out.
+    async fn note_stored(
+        &mut self,
+        answer: http::Response<UpstreamBody>,
+    ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+        let (Some(owner), Some(target)) = (&self.record.owner, &self.record.target) else {
+            return Ok(answer);
+        };
+        let (owner, account) = (owner.clone(), target.account);
+        let idle = self.record.idle_limit();
+        self.record.leave();
+        let noted = stored::note(&self.worker, &self.call, &owner, account, answer, idle).await;
+        self.record.come_back();
+        noted
+    }
+
     /// Tries the targets in turn. Gives up after `patience` if the request stands in line then.
     async fn exchange(
         &mut self,
@@ -202,13 +243,17 @@ impl Exchange {
     ) -> Result<Result<(http::Response<UpstreamBody>, Answering), Refusal>, StillWaits> {
         if let Some(first) = self.plan.targets.first() {
             let max_output = self.call.demand.max_output;
-            if let Err(refusal) = self.record.admit(first, &self.call.bytes, max_output) {
+            let admitted = self.record.admit(first, &self.call.bytes, max_output);
+            if let Err(refusal) = admitted.await {
                 return Ok(Err(refusal));
             }
         }
         loop {
             let Some(target) = self.plan.targets.get(self.at).cloned() else {
-                return Ok(Err(Refusal::internal()));
+                return Ok(Err(match self.call.demand.holder {
+                    Holder::Anywhere => Refusal::internal(),
+                    Holder::Account(_) | Holder::Here => Refusal::held_elsewhere(),
+                }));
             };
             let has_next = self.at + 1 < self.plan.targets.len();
             if has_next && wait.is_none() && !self.admits(&target) {

@@ -8,6 +8,7 @@ use http::header::ACCEPT;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::stored::Holder;
 use crate::errors::Refusal;
 use crate::surface::Surface;
 
@@ -31,6 +32,8 @@ pub(crate) struct Demand {
     pub(crate) is_plain: bool,
     /// Whether a native stream shall bring increments; `None` leaves it to the model.
     pub(crate) incremental: Option<bool>,
+    /// Where what it names is.
+    pub(crate) holder: Holder,
 }
 
 /// What an OpenAI request says of its stream's usage.

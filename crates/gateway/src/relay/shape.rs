@@ -2,7 +2,6 @@
 //! translation; and what is to be done with the answer.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use bailian_wire::catalog::{Catalog, Model, Thinking};
 use bailian_wire::chat::{ChatRequest, Message, ToolChoice};
@@ -467,7 +466,7 @@ impl Shaper<'_> {
         let (root, path) = place_of_chat(Dialect::OpenAi);
         let body = openai::encode_request(&request, self.call.demand.stream);
         let mut answering = self.answering(StreamSurface::OpenAiChat, StreamSurface::Responses);
-        let tenant = record.owner.as_ref().map(|owner| Arc::clone(&owner.tenant));
+        let tenant = record.owner.as_ref().map(crate::keys::Owner::tenant_key);
         answering.turn = tenant
             .filter(|_| is_kept)
             .map(|tenant| Box::new(Turn { tenant, input }));

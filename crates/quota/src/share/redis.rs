@@ -26,6 +26,8 @@ pub struct RedisConfig {
     url: String,
     /// What the names of all keys begin with: one for each account.
     pub prefix: String,
+    /// What the names of keys begin with that are about no account.
+    pub common_prefix: String,
     /// The part of every limit that this replica uses while it never reached the server, from 0 to 1.
     pub part_without: f64,
     /// When leases end.
@@ -81,10 +83,18 @@ impl RedisConfig {
         Ok(Self {
             url: url.to_owned(),
             prefix: prefix.into(),
+            common_prefix: String::new(),
             part_without: 0.25,
             terms: Terms::default(),
             interval: Duration::from_millis(100),
         })
+    }
+}
+
+impl RedisConfig {
+    /// The server's address, which may hold a password.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 }
 

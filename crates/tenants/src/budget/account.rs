@@ -135,6 +135,14 @@ impl Account {
         }
     }
 
+    /// Takes what other replicas have used in a period.
+    pub(super) fn told(&mut self, index: i64, others: u64) {
+        if index == self.current.index {
+            self.current.restored = others;
+            self.is_restored = true;
+        }
+    }
+
     /// Whether nothing that runs has reserved here.
     pub(super) fn is_idle(&self) -> bool {
         self.current.reserved == 0 && self.past.is_empty()

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::account::AccountId;
 use super::counts::{Counts, NodeUsage, PeriodUsage, amount_in};
 use super::refusal::Refusal;
+use super::share::{Counted, HoldKey};
 use super::{Estimate, Shared, Spent};
 use crate::directory::{Caller, Node};
 use crate::id::NodeId;
@@ -68,6 +69,7 @@ impl Book {
             let counts = self.counts(node.id());
             counts.roll(node, now.wall);
             counts.check(
+                caller.tenant_id(),
                 node,
                 estimate,
                 Now {
@@ -160,6 +162,21 @@ impl Book {
 
     pub(super) fn restore(&mut self, id: AccountId, at: Timestamp, used: u64) {
         self.counts(id.node).account(id, at).restore(at, used);
+    }
+
+    pub(super) fn counted(&mut self, key: &HoldKey, now: Now) -> Option<Counted> {
+        let at = self.tick(now.monotonic);
+        self.nodes.get_mut(&key.node)?.counted(key, at)
+    }
+
+    pub(super) fn told(&mut self, id: AccountId, index: i64, others: u64) {
+        let account = self.nodes.get_mut(&id.node).and_then(|counts| {
+            let mut accounts = counts.accounts.iter_mut();
+            accounts.find(|account| account.id == id)
+        });
+        if let Some(account) = account {
+            account.told(index, others);
+        }
     }
 
     /// The period to look up in the ledger, when that was not done yet.

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::account::{Account, AccountId};
 use super::refusal::{LimitKind, Refusal, Until};
-use super::share::Standing;
+use super::share::{Counted, HoldKey, Standing};
 use super::{Estimate, Shared, Spent};
 use crate::directory::Node;
-use crate::id::NodeId;
+use crate::id::{NodeId, TenantId};
 use crate::period::{Now, Period, UtcOffset};
 use crate::settings::Unit;
 
@@ -85,6 +85,40 @@ impl Counts {
         &mut self.accounts[place]
     }
 
+    /// How a limit stands; `None` when it is not counted any more.
+    pub(super) fn counted(&mut self, key: &HoldKey, at: Instant) -> Option<Counted> {
+        let window = |window: &mut SlidingWindow| Counted {
+            settled: window.used(at),
+            reserved: 0,
+        };
+        match key.kind {
+            LimitKind::Concurrency => Some(Counted {
+                settled: 0,
+                reserved: self.running,
+            }),
+            LimitKind::RequestsPerMinute => Some(window(&mut self.requests)),
+            LimitKind::TokensPerMinute => Some(window(&mut self.tokens)),
+            LimitKind::Budget {
+                period,
+                offset,
+                unit,
+            } => {
+                let id = AccountId {
+                    node: key.node,
+                    period,
+                    offset,
+                    unit,
+                };
+                let account = self.accounts.iter().find(|account| account.id == id)?;
+                let tally = account.current;
+                (tally.index == key.index).then_some(Counted {
+                    settled: tally.used,
+                    reserved: tally.reserved,
+                })
+            }
+        }
+    }
+
     /// Begins new periods, and forgets accounts of budgets that are gone.
     pub(super) fn roll(&mut self, node: &Node, now: Timestamp) {
         for account in &mut self.accounts {
@@ -100,6 +134,7 @@ impl Counts {
     /// Looks at every limit of the node and tells of each that stands in the way.
     pub(super) fn check(
         &mut self,
+        tenant: TenantId,
         node: &Node,
         estimate: &Estimate,
         now: Now,
@@ -109,8 +144,10 @@ impl Counts {
         let limits = node.settings().limits;
         let requests = u64::from(estimate.requests);
         let check = Check {
+            tenant,
             node: node.id(),
             shared,
+            now: now.monotonic,
         };
         if let Some(limit) = limits.concurrency.filter(|_| requests > 0) {
             let running = Amounts::here(0, self.running);
@@ -162,6 +199,7 @@ impl Counts {
                 let tally = account.current;
                 let resets_at = account.resets_at();
                 let amounts = Amounts {
+                    index: tally.index,
                     restored: tally.restored,
                     used: tally.used,
                     reserved: tally.reserved,
@@ -188,6 +226,7 @@ impl Counts {
 /// How much of a limit is gone.
 #[derive(Clone, Copy)]
 struct Amounts {
+    index: i64,
     restored: u64,
     used: u64,
     reserved: u64,
@@ -196,6 +235,7 @@ struct Amounts {
 impl Amounts {
     fn here(used: u64, reserved: u64) -> Self {
         Self {
+            index: 0,
             restored: 0,
             used,
             reserved,
@@ -204,8 +244,10 @@ impl Amounts {
 }
 
 struct Check<'a> {
+    tenant: TenantId,
     node: NodeId,
     shared: &'a Shared,
+    now: Instant,
 }
 
 impl Check<'_> {
@@ -221,21 +263,32 @@ impl Check<'_> {
     ) {
         let here = amounts.used.saturating_add(amounts.reserved);
         let total = here.saturating_add(needed);
-        let allotted = self.shared.share.allotted(&Standing {
+        let standing = Standing {
+            tenant: self.tenant,
             node: self.node,
             kind,
+            index: amounts.index,
             limit,
             restored: amounts.restored,
             here,
             needed: total,
-        });
+            now: self.now,
+        };
+        let share = &self.shared.share;
+        let allotted = share.allotted(&standing);
         if total <= allotted {
             return;
         }
+        let whole = limit.saturating_sub(amounts.restored);
+        let is_elsewhere = total <= whole && needed <= limit;
         let until = if needed > limit {
             Until::Never
+        } else if is_elsewhere {
+            Until::Elsewhere {
+                is_reachable: share.is_reachable(),
+            }
         } else {
-            until(total - allotted)
+            until(total - whole)
         };
         refuse(Refusal {
             node: self.node,
@@ -245,6 +298,7 @@ impl Check<'_> {
             needed,
             limit,
             until,
+            may_pass_soon: is_elsewhere && share.may_grow(&standing),
         });
     }
 }

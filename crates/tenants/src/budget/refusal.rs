@@ -48,6 +48,12 @@ pub enum Until {
         /// How long that takes.
         after: Duration,
     },
+    /// When other replicas give back what they hold and do not use: in a moment, or when they have
+    /// used it, never.
+    Elsewhere {
+        /// Whether they can be asked; if not, this replica has its part of the limit only.
+        is_reachable: bool,
+    },
     /// Not before the limit is raised: the request alone exceeds it, or it lasts for ever.
     Never,
 }
@@ -70,6 +76,9 @@ pub struct Refusal {
     pub limit: u64,
     /// When the request would be admitted.
     pub until: Until,
+    /// Whether other replicas have been asked for what is missing, so that trying again as soon as
+    /// they answered may succeed.
+    pub may_pass_soon: bool,
 }
 
 impl LimitKind {
@@ -101,6 +110,7 @@ impl Until {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Self::After(after) | Self::Reset { after, .. } => Some(after),
+            Self::Elsewhere { .. } => Some(Duration::from_secs(1)),
             Self::RunningEnds | Self::Never => None,
         }
     }
@@ -114,6 +124,7 @@ impl Until {
     fn rank(self) -> (u8, Duration) {
         match self {
             Self::RunningEnds => (0, Duration::ZERO),
+            Self::Elsewhere { .. } => (0, Duration::from_secs(1)),
             Self::After(after) | Self::Reset { after, .. } => (1, after),
             Self::Never => (2, Duration::ZERO),
         }
@@ -141,9 +152,14 @@ impl Refusal {
 
     /// Whichever stands in the way for longer; the first of equals.
     pub(super) fn or_longer(self, other: Self) -> Self {
-        match self.until.rank().cmp(&other.until.rank()) {
+        let may_pass_soon = self.may_pass_soon && other.may_pass_soon;
+        let longer = match self.until.rank().cmp(&other.until.rank()) {
             Ordering::Less => other,
             Ordering::Equal | Ordering::Greater => self,
+        };
+        Self {
+            may_pass_soon,
+            ..longer
         }
     }
 }
@@ -181,6 +197,15 @@ impl fmt::Display for Refusal {
                 write!(f, "; try again in {seconds} s")
             }
             Until::Reset { at, .. } => write!(f, "; it is renewed at {at}"),
+            Until::Elsewhere { is_reachable: true } => {
+                f.write_str("; the other replicas of the gateway hold the rest; try again in 1 s")
+            }
+            Until::Elsewhere {
+                is_reachable: false,
+            } => f.write_str(
+                "; the part of this replica of the gateway is used up, and it cannot reach the \
+                 others for more",
+            ),
             Until::Never => f.write_str("; waiting does not help"),
         }
     }

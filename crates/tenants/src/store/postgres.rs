@@ -1,5 +1,6 @@
 //! Tenants, keys and the audit log in a PostgreSQL database, for replicas on several machines.
 
+mod objects;
 mod read;
 mod write;
 
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt as _;
 use tokio::runtime::{Builder, Runtime};
@@ -23,10 +25,14 @@ use crate::id::NodeId;
 use crate::key::Pepper;
 use crate::model::{Changes, Revision, Row};
 use crate::money::Rates;
+use crate::object::{Object, ObjectKind};
 
 /// The steps from an empty database to the schema of this program; a step is never changed once it
 /// was released.
-const MIGRATIONS: [&str; 1] = [include_str!("postgres/0001_tenants.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("postgres/0001_tenants.sql"),
+    include_str!("postgres/0002_objects.sql"),
+];
 
 /// Any number that no other program locks by; the letters of the project's name.
 const MIGRATION_LOCK: i64 = 0x0062_6169_6c69_616e;
@@ -159,6 +165,30 @@ impl Store for PostgresStore {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
         self.call(move |link| async move { link.audit(before, limit).await })
+    }
+
+    fn put_object(&self, object: &Object, now: Timestamp) -> Result<(), StoreError> {
+        let object = object.clone();
+        self.call(move |link| async move { link.put_object(&object, now).await })
+    }
+
+    fn object(
+        &self,
+        kind: ObjectKind,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Object>, StoreError> {
+        let id = id.to_owned();
+        self.call(move |link| async move { link.object(kind, &id, now).await })
+    }
+
+    fn delete_object(&self, kind: ObjectKind, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.call(move |link| async move { link.delete_object(kind, &id).await })
+    }
+
+    fn forget_objects(&self, now: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        self.call(move |link| async move { link.forget_objects(now, limit).await })
     }
 }
 

@@ -177,6 +177,6 @@ pub(super) fn to_revision(number: i64) -> Result<Revision, StoreError> {
     Ok(Revision(number))
 }
 
-fn to_time(milliseconds: i64) -> Result<Timestamp, StoreError> {
+pub(super) fn to_time(milliseconds: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_millisecond(milliseconds).map_err(|_| unusable("a time"))
 }

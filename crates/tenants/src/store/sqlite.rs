@@ -1,5 +1,6 @@
 //! Tenants, keys and the audit log in one SQLite file, shared by all replicas on a machine.
 
+mod objects;
 mod read;
 mod write;
 
@@ -7,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
@@ -15,10 +17,14 @@ use crate::id::NodeId;
 use crate::key::Pepper;
 use crate::model::{Changes, Revision, Row};
 use crate::money::Rates;
+use crate::object::{Object, ObjectKind};
 
 /// The steps from an empty file to the schema of this program; a step is never changed once it was
 /// released.
-const MIGRATIONS: [&str; 1] = [include_str!("sqlite/0001_tenants.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("sqlite/0001_tenants.sql"),
+    include_str!("sqlite/0002_objects.sql"),
+];
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
@@ -98,6 +104,27 @@ impl Store for SqliteStore {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
         self.read(|reader| reader.audit(before, limit))
+    }
+
+    fn put_object(&self, object: &Object, now: Timestamp) -> Result<(), StoreError> {
+        objects::put(&self.writer.lock(), object, now)
+    }
+
+    fn object(
+        &self,
+        kind: ObjectKind,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Object>, StoreError> {
+        objects::get(&self.reader.lock(), kind, id, now)
+    }
+
+    fn delete_object(&self, kind: ObjectKind, id: &str) -> Result<(), StoreError> {
+        objects::delete(&self.writer.lock(), kind, id)
+    }
+
+    fn forget_objects(&self, now: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        objects::forget(&self.writer.lock(), now, limit)
     }
 }
 

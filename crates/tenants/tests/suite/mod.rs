@@ -12,7 +12,9 @@ use std::time::Duration;
 use bailian_tenants::key::{KeyText, Pepper};
 use bailian_tenants::model::{Project, Revision, Row, Tenant, VirtualKey};
 use bailian_tenants::store::{Action, Actor, Store, StoreError};
-use bailian_tenants::{Admin, AdminError, DenialReason, KeyId, Live, NodeId, Rates, TenantId};
+use bailian_tenants::{
+    Admin, AdminError, DenialReason, KeyId, Live, NodeId, Object, ObjectKind, Rates, TenantId,
+};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -63,6 +65,7 @@ macro_rules! suite {
             what_a_newer_program_wrote_opens_nothing_and_stops_nothing,
             a_store_of_another_pepper_a_newer_program_or_a_lost_rate_is_not_used,
             readers_and_writers_of_many_processes_get_on,
+            what_the_service_keeps_is_its_makers_until_it_is_forgotten,
         }
     };
 }
@@ -566,4 +569,44 @@ pub fn readers_and_writers_of_many_processes_get_on(installation: &Installation)
     live.refresh().unwrap();
     assert_eq!(live.current().key_count(), 41);
     assert_eq!(live.current().revision(), Revision(43));
+}
+
+pub fn what_the_service_keeps_is_its_makers_until_it_is_forgotten(installation: &Installation) {
+    let store = installation.admin.store().clone();
+    let other_process = installation.replica().store().clone();
+    let made = |owner: &str, account: &str, now| {
+        Object::new(ObjectKind::Response, "resp_一", owner, account, now)
+    };
+    let get = |now| {
+        let found = other_process.object(ObjectKind::Response, "resp_一", now);
+        found.unwrap()
+    };
+    let mine = made("甲", "main", noon());
+    store.put_object(&mine, noon()).unwrap();
+    assert_eq!(get(noon()), Some(mine.clone()));
+    let conversation = other_process.object(ObjectKind::Conversation, "resp_一", noon());
+    assert_eq!(conversation.unwrap(), None);
+    let quoted = other_process.object(ObjectKind::Response, "' OR ''='", noon());
+    assert_eq!(quoted.unwrap(), None);
+
+    // Another one's word changes nothing, its maker's makes it last.
+    store
+        .put_object(&made("乙", "other", noon()), noon())
+        .unwrap();
+    assert_eq!(get(noon()), Some(mine.clone()));
+    let later = noon() + Duration::from_hours(24);
+    store.put_object(&made("甲", "main", later), later).unwrap();
+    assert!(get(later).unwrap().until > mine.until);
+
+    let end = get(later).unwrap().until;
+    assert_eq!(get(end), None);
+    assert_eq!(store.forget_objects(later, 10).unwrap(), 0);
+    assert_eq!(store.forget_objects(end, 10).unwrap(), 1);
+    let next = made("乙", "other", end);
+    store.put_object(&next, end).unwrap();
+    assert_eq!(get(end), Some(next));
+    store
+        .delete_object(ObjectKind::Response, "resp_一")
+        .unwrap();
+    assert_eq!(get(end), None);
 }

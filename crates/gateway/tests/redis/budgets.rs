@@ -1,0 +1,169 @@
+//! Limits and budgets of tenants over several gateways, judged by the simulator's own journal.
+
+use std::time::{Duration, Instant};
+
+use bailian_gateway::Config;
+use bailian_sim::{JournalEntry, RunningSimulator, SimConfig, Simulator, Verdict};
+use futures_util::future::join_all;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::redis_server::Server;
+use crate::support::{KEY, OPENAI, Running, post, read, send, start};
+
+/// A gateway with a data folder of its own: it shares nothing with others but Redis.
+struct Replica {
+    gateway: Running,
+    _folder: TempDir,
+}
+
+impl Replica {
+    fn start(simulator: &RunningSimulator, redis: &str, settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            r#"
+            listen = "127.0.0.1:0"
+            threads = 1
+            [data]
+            folder = "{}"
+            [redis]
+            url = "{redis}"
+            [[accounts]]
+            api_keys = ["sk-upstream-0001"]
+            base_url = "{}"
+            quota_api = false
+            [[accounts.limits]]
+            model = "*"
+            requests = ["100000/1s"]
+            ramp = false
+            [[keys]]
+            name = "app"
+            tenant = "研发部"
+            key = "{KEY}"
+            settings = {settings}
+            "#,
+            folder.path().display(),
+            simulator.base_url()
+        );
+        let config = Config::parse(&text, "test", &|_: &str| None).unwrap();
+        Self {
+            gateway: start(config),
+            _folder: folder,
+        }
+    }
+
+    /// The status, and what was said.
+    async fn ask(&self, number: usize) -> (u16, String) {
+        let body = json!({ "model": "qwen-plus", "max_tokens": 40,
+            "messages": [{ "role": "user", "content": format!("第 {number} 个问题") }] });
+        let (status, _, text) =
+            read(send(self.gateway.address, post(OPENAI, body.to_string())).await).await;
+        (status.as_u16(), text)
+    }
+
+    async fn stop(mut self) {
+        drop(self.gateway.stop.take());
+        (&mut self.gateway.task).await.unwrap();
+    }
+}
+
+fn tokens(journal: &[JournalEntry]) -> u64 {
+    let ok = journal.iter().filter(|entry| entry.verdict == Verdict::Ok);
+    ok.map(|entry| entry.input_tokens + entry.output_tokens)
+        .sum()
+}
+
+#[tokio::test]
+async fn a_thousand_calls_at_once_at_three_gateways_never_overspend_a_budget() {
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let server = Server::start();
+    let settings = "{ budgets = [{ period = \"total\", tokens = 20000 }] }";
+    let replicas: Vec<Replica> = (0..3)
+        .map(|_| Replica::start(&simulator, &server.url(), settings))
+        .collect();
+    let calls = (0..1_000).map(|number| replicas[number % 3].ask(number));
+    let answers = join_all(calls).await;
+    let passed = answers.iter().filter(|(status, _)| *status == 200).count();
+    let refused = answers
+        .iter()
+        .filter(|(status, text)| *status == 429 && text.contains("budget"));
+    assert_eq!(passed + refused.count(), 1_000, "{answers:?}");
+    let used = tokens(&simulator.journal());
+    assert!(used <= 20_000, "{used}");
+    // What was reserved and not used came back, and was used: what is left is less than the last
+    // requests would have reserved.
+    let began = Instant::now();
+    while tokens(&simulator.journal()) + 200 < 20_000 {
+        for replica in &replicas {
+            replica.ask(0).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+    assert!(tokens(&simulator.journal()) <= 20_000);
+}
+
+#[tokio::test]
+async fn requests_a_minute_and_at_once_hold_over_all_gateways() {
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let server = Server::start();
+    let settings = "{ limits = { rpm = 40, concurrency = 30 } }";
+    let replicas: Vec<Replica> = (0..3)
+        .map(|_| Replica::start(&simulator, &server.url(), settings))
+        .collect();
+    let calls = (0..150).map(|number| replicas[number % 3].ask(number));
+    let answers = join_all(calls).await;
+    let mut passed = answers.iter().filter(|(status, _)| *status == 200).count();
+    assert!((1..=40).contains(&passed), "{passed}");
+    let began = Instant::now();
+    while passed < 40 {
+        for replica in &replicas {
+            passed += usize::from(replica.ask(0).await.0 == 200);
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{passed}");
+    }
+    for replica in &replicas {
+        assert_eq!(replica.ask(0).await.0, 429);
+    }
+    assert_eq!(passed, 40);
+}
+
+#[tokio::test]
+async fn what_a_gateway_held_is_there_for_others_when_it_has_ended() {
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let server = Server::start();
+    let settings = "{ budgets = [{ period = \"month\", tokens = 2000 }] }";
+    let old = Replica::start(&simulator, &server.url(), settings);
+    for number in 0..10 {
+        assert_eq!(old.ask(number).await.0, 200);
+    }
+    // The successor serves while the one before ends.
+    let new = Replica::start(&simulator, &server.url(), settings);
+    assert_eq!(new.ask(0).await.0, 200);
+    old.stop().await;
+    let began = Instant::now();
+    while tokens(&simulator.journal()) + 200 < 2_000 {
+        new.ask(0).await;
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+    assert!(tokens(&simulator.journal()) <= 2_000);
+}
+
+#[tokio::test]
+async fn without_redis_a_gateway_spends_what_it_holds_and_then_says_why_it_stops() {
+    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
+    let server = Server::start();
+    let settings = "{ budgets = [{ period = \"total\", tokens = 100000 }] }";
+    let replica = Replica::start(&simulator, &server.url(), settings);
+    assert_eq!(replica.ask(0).await.0, 200);
+    drop(server);
+    let began = Instant::now();
+    loop {
+        let (status, text) = replica.ask(0).await;
+        if text.contains("cannot reach the others") {
+            assert_eq!(status, 429, "{text}");
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{text}");
+    }
+    assert!(tokens(&simulator.journal()) <= 100_000);
+}

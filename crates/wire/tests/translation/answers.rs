@@ -160,7 +160,7 @@ proptest! {
     fn a_stream_survives_the_way_from_each_dialect_to_each_other(
         response in response(),
         (from, to) in (0..KINDS.len() - 1, 0..KINDS.len()),
-        (characters, bytes) in (1..5usize, 1..24usize),
+        (characters, bytes) in (1..9usize, 1..48usize),
     ) {
         let (from, to) = (KINDS[from], KINDS[to]);
         let stream = written(from, events_of(&response, characters));

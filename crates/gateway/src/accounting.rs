@@ -5,6 +5,7 @@ mod charge;
 mod cost;
 mod fixed;
 mod keeper;
+mod sendings;
 
 use std::collections::HashMap;
 use std::fmt;

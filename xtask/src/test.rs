@@ -8,6 +8,7 @@ mod postgres;
 mod processes;
 mod redis;
 mod rust;
+mod servers;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,6 +18,8 @@ use clap::ValueEnum;
 
 use self::clients::Clients;
 use self::counts::{Counts, Report};
+use self::postgres::POSTGRES;
+use self::redis::REDIS;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -56,10 +59,10 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> ExitCode {
             record(&mut report, "rust", || rust::run(root));
         }
         if chosen(Part::Postgres) {
-            record(&mut report, "postgres", || postgres::run(root));
+            record(&mut report, "postgres", || POSTGRES.run(root));
         }
         if chosen(Part::Redis) {
-            record(&mut report, "redis", || redis::run(root));
+            record(&mut report, "redis", || REDIS.run(root));
         }
         let Some(clients) = clients else { return };
         let clients = match clients.join() {

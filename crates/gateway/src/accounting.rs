@@ -6,6 +6,7 @@ mod cost;
 mod fixed;
 mod health;
 mod keeper;
+mod sendings;
 mod steady;
 
 use std::collections::HashMap;

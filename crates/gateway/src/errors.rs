@@ -33,6 +33,16 @@ pub(crate) const REFUSAL_KINDS: [&str; 9] = [
     "unavailable",
 ];
 
+/// The code of the model service's error as the ledger has it: in the native spelling where the
+/// catalogue knows it, so that it is the same in every dialect; else as it was sent.
+pub(crate) fn code_of(error: &ApiError) -> &str {
+    error
+        .native_code()
+        .or(error.code())
+        .or(error.error_type())
+        .unwrap_or(error.class().as_str())
+}
+
 /// A request that the gateway does not serve, or could not.
 #[derive(Debug)]
 pub(crate) struct Refusal {

@@ -1,7 +1,9 @@
 //! What is remembered of one request: counted and logged when it ends, however it ends.
 
+mod bill;
 mod observed;
 mod timing;
+mod tries;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::{Builder, Uuid};
 
 use self::timing::Elsewhere;
+use self::tries::Tries;
 use crate::account::Account;
-use crate::accounting::{Asked, Charge, Done, is_limited};
+use crate::accounting::{Asked, Charge, is_limited};
 use crate::cache::{CacheResult, Ending};
 use crate::config::Repairs;
-use crate::errors::Refusal;
+use crate::errors::{Refusal, code_of};
 use crate::finish::FinishReasons;
 use crate::keys::Owner;
 use crate::metrics::{OpenGuard, Outcome};
@@ -95,6 +98,8 @@ pub(crate) struct Record {
     pub(crate) queued: Duration,
     /// How often it was sent.
     pub(crate) attempts: u32,
+    /// What became of each time, for the ledger.
+    tries: Tries,
     /// What it holds of its caller's limits, and its entry in the ledger.
     charge: Option<Box<Charge>>,
     /// What it serves, and what it asked for, for the ledger.
@@ -142,6 +147,7 @@ impl Record {
             permit: None,
             queued: Duration::ZERO,
             attempts: 0,
+            tries: Tries::default(),
             charge: None,
             surface: "",
             report: None,
@@ -350,7 +356,31 @@ impl Record {
         self.trace_attempt(target);
         if let Some(charge) = &mut self.charge {
             charge.sent();
+            self.tries.begin(target);
         }
+    }
+
+    /// Notes that nothing of it went out after all.
+    pub(crate) fn note_not_sent(&mut self) {
+        if let Some(charge) = &mut self.charge {
+            charge.not_sent();
+        }
+    }
+
+    /// Notes what became of the target that was asked last, where the request goes on without it.
+    pub(crate) fn note_failed(&mut self, outcome: Outcome) {
+        self.tries.end(outcome);
+        if outcome == Outcome::UpstreamError
+            && self.first_byte.is_none()
+            && let Some(charge) = &mut self.charge
+        {
+            charge.refused();
+        }
+    }
+
+    /// Keeps the code of the model service's error.
+    pub(crate) fn note_error(&mut self, error: &ApiError) {
+        self.error_code = Some(code_of(error).into());
     }
 
     /// What ends the stream of this request's key when the key is revoked so.
@@ -458,6 +488,7 @@ impl Record {
         let now = self.now();
         let elapsed = now.saturating_duration_since(self.started);
         let overhead = elapsed.saturating_sub(self.elsewhere.total(now));
+        self.tries.end(self.outcome);
         self.settle_charge(elapsed);
         let metrics = &self.state.metrics;
         metrics.end_request(
@@ -506,98 +537,6 @@ impl Record {
             overhead_us = overhead.as_secs_f64() * 1e6,
             "request ended"
         );
-    }
-}
-
-impl Record {
-    fn settle_charge(&mut self, elapsed: Duration) {
-        if self.from_cache {
-            self.book_hit(elapsed);
-            return;
-        }
-        let Some(charge) = self.charge.take() else {
-            return;
-        };
-        let guessed;
-        let report = match (self.report.as_deref(), self.usage) {
-            (Some(report), _) => Some(report),
-            (None, Some(counts)) => {
-                guessed = Usage::from_value(serde_json::json!({
-                    "input_tokens": counts.input_tokens,
-                    "output_tokens": counts.output_tokens,
-                }));
-                Some(&guessed)
-            }
-            (None, None) => None,
-        };
-        let target = self.target.as_ref();
-        let account = target.and_then(|target| self.state.accounts.get(target.account));
-        let asked = self.model.as_deref().unwrap_or_default();
-        let upstream_model = target
-            .and_then(|target| target.model.as_deref())
-            .unwrap_or(asked);
-        charge.settle(&Done {
-            account: account.map(Account::name),
-            region: account.and_then(|account| account.region.as_deref()),
-            upstream_model,
-            attempts: self.attempts,
-            usage: report,
-            is_estimated: self.is_estimated,
-            is_cut_short: matches!(self.outcome, Outcome::ClientLeft | Outcome::UpstreamLost),
-            outcome: self.outcome.as_str(),
-            status: self.status.as_u16(),
-            queued: self.queued,
-            first_token: self.first_byte,
-            total: elapsed,
-            is_stream: self.stream.is_some(),
-            upstream_id: self.upstream_id.as_deref(),
-            error_code: self.error_code.as_deref(),
-        });
-    }
-}
-
-impl Record {
-    /// An answer out of the cache cost nothing, and is in the ledger all the same.
-    fn book_hit(&mut self, elapsed: Duration) {
-        let (Some(accounting), Some(owner), Some(model)) =
-            (&self.state.accounting, &self.owner, &self.model)
-        else {
-            return;
-        };
-        let charge = accounting.admit(&Asked {
-            id: self.request_id.uuid(),
-            started_unix_ms: self.state.clock.unix_millis(),
-            key_name: &owner.name,
-            tenant_name: &owner.tenant,
-            caller: owner.caller.as_deref(),
-            surface: self.surface,
-            dialect: self.dialect.as_str(),
-            model,
-            upstream_model: model,
-            region: None,
-            is_limited: false,
-            input_tokens: 0,
-            max_output: Some(0),
-        });
-        // Nothing limits what costs nothing.
-        let Ok(charge) = charge else { return };
-        charge.settle(&Done {
-            account: Some("cache"),
-            region: None,
-            upstream_model: model,
-            attempts: 0,
-            usage: None,
-            is_estimated: false,
-            is_cut_short: false,
-            outcome: self.outcome.as_str(),
-            status: self.status.as_u16(),
-            queued: self.queued,
-            first_token: self.first_byte,
-            total: elapsed,
-            is_stream: self.stream.is_some(),
-            upstream_id: None,
-            error_code: None,
-        });
     }
 }
 

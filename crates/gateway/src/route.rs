@@ -30,6 +30,19 @@ pub(crate) struct Target {
     weight: u32,
 }
 
+#[cfg(test)]
+impl Target {
+    /// The model of the caller's name there.
+    pub(crate) fn in_account(account: usize) -> Self {
+        Self {
+            account,
+            model: None,
+            dialect: None,
+            weight: 1,
+        }
+    }
+}
+
 /// Where one request goes, the first target first.
 #[derive(Debug)]
 pub(crate) struct Plan {

@@ -227,7 +227,7 @@ pub struct Settlement<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[cbor(n(20), skip_if = "std::ops::Not::not")]
     pub stream: bool,
-    /// Whether the amounts are guessed: upstream did not say them.
+    /// Whether the amounts, or a part of them, are guessed: upstream did not say them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[cbor(n(21), skip_if = "std::ops::Not::not")]
     pub estimated: bool,

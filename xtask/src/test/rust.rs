@@ -9,7 +9,7 @@ use crate::lines;
 const WHOLE: [(&str, &str); 4] = [
     ("BAILIAN_BREAK_STEP", "1"),
     ("BAILIAN_RANDOM_BREAKS", "10000"),
-    ("BAILIAN_GENERATED", "10000"),
+    ("BAILIAN_GENERATED", "100000"),
     ("BAILIAN_MIXED", "20000"),
 ];
 

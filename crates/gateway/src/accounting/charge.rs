@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailian_ledger::{
-    Begin, Currency as LedgerCurrency, Entry, Estimate as LedgerEstimate, Settlement, Tokens,
+    Attempt, Begin, Currency as LedgerCurrency, Entry, Estimate as LedgerEstimate, Settlement,
+    Tokens,
 };
 use bailian_tenants::budget::{Estimate, Reservation, Spent};
 use bailian_tenants::{Caller, Currency, Money};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use super::Accounting;
 use super::cost::{Place, Price};
+use super::sendings::Sendings;
 use crate::errors::Refusal;
 
 /// Output that is reserved for a request that does not say how much it allows, in tokens. An answer
@@ -42,17 +44,18 @@ pub(crate) struct Asked<'a> {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Done<'a> {
     pub(crate) account: Option<&'a str>,
     pub(crate) region: Option<&'a str>,
     pub(crate) upstream_model: &'a str,
     pub(crate) attempts: u32,
+    pub(crate) attempt_list: Vec<Attempt<'a>>,
     pub(crate) usage: Option<&'a Usage>,
     /// The usage is a guess: upstream did not report it.
     pub(crate) is_estimated: bool,
-    /// The answer did not come to its end.
-    pub(crate) is_cut_short: bool,
+    /// What upstream may have read is paid for, though it reported nothing.
+    pub(crate) owes_its_prompt: bool,
     pub(crate) outcome: &'static str,
     pub(crate) status: u16,
     pub(crate) queued: Duration,
@@ -71,7 +74,7 @@ pub(crate) struct Charge {
     entry: Option<Entry>,
     started_unix_ms: u64,
     input_tokens: u64,
-    is_sent: bool,
+    sendings: Sendings,
 }
 
 impl Accounting {
@@ -129,7 +132,7 @@ impl Accounting {
             accounting: Arc::clone(self),
             started_unix_ms: asked.started_unix_ms,
             input_tokens: asked.input_tokens,
-            is_sent: false,
+            sendings: Sendings::default(),
         })
     }
 
@@ -155,10 +158,24 @@ impl Accounting {
 impl Charge {
     /// The request goes out: from now on it counts, whatever becomes of it.
     pub(crate) fn sent(&mut self) {
-        self.is_sent = true;
+        self.sendings.out();
         if let Some(reservation) = &mut self.reservation {
             reservation.observe(Spent::default());
         }
+    }
+
+    /// Nothing of it went out after all.
+    pub(crate) fn not_sent(&mut self) {
+        self.sendings.back();
+        let is_unsent = !self.sendings.any();
+        if let Some(reservation) = self.reservation.as_mut().filter(|_| is_unsent) {
+            reservation.forget();
+        }
+    }
+
+    /// An error came in the place of an answer, which costs nothing.
+    pub(crate) fn refused(&mut self) {
+        self.sendings.refused();
     }
 
     /// Puts what the request cost in the place of what was held.
@@ -171,14 +188,17 @@ impl Charge {
             promotions: accounting.promotions,
         };
         // Whoever leaves, or is cut off, before upstream reports pays for the prompt at least.
-        let guess = (self.is_sent && done.is_cut_short).then(|| {
+        let guess = (self.sendings.may_be_billed() && done.owes_its_prompt).then(|| {
             Usage::from_value(json!({ "input_tokens": self.input_tokens, "output_tokens": 0 }))
         });
         let usage = done.usage.or(guess.as_ref());
         let is_estimated = done.is_estimated || (done.usage.is_none() && guess.is_some());
         let price = usage.map(|usage| place.cost(&accounting.prices, usage));
         let total = usage.map_or(0, |usage| usage.total_tokens);
-        if let Some(reservation) = self.reservation.take() {
+        // Dropped, it gives back the place in the minute, too: no request was sent.
+        let is_sent = self.sendings.any();
+        let reservation = self.reservation.take().filter(|_| is_sent);
+        if let Some(reservation) = reservation {
             let nothing = Price::Paid {
                 total: Decimal::ZERO,
                 currency: "CNY".to_owned(),
@@ -213,6 +233,7 @@ impl Charge {
         end.region = done.region.map(Into::into);
         end.upstream_model = Some(done.upstream_model.into());
         end.attempts = done.attempts;
+        end.attempt_list.clone_from(&done.attempt_list);
         end.queued_ms = Some(millis(done.queued));
         end.first_token_ms = done.first_token.map(millis);
         end.total_ms = Some(millis(done.total));

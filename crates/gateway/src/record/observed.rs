@@ -61,6 +61,9 @@ impl Record {
 
     /// Notes the head of upstream's answer, or that none came.
     pub(crate) fn note_head(&mut self, answer: Result<StatusCode, &UpstreamError>) {
+        if let Ok(status) = answer {
+            self.tries.note_status(status);
+        }
         let elapsed = self.trace.is_some().then(|| self.elapsed());
         if let (Some(trace), Some(elapsed)) = (&mut self.trace, elapsed) {
             trace.end_attempt(elapsed, answer);

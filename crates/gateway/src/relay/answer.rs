@@ -35,6 +35,7 @@ pub(super) async fn relay(answered: Answered, mut record: Record) -> Response {
     if head.status.is_redirection() {
         let refusal = Refusal::redirected();
         record.status = refusal.status();
+        record.error_code = Some(refusal.code().into());
         record.end_as(Outcome::UpstreamError);
         return refusal.to_response(record.dialect, record.request_id.as_str());
     }
@@ -100,9 +101,7 @@ async fn relay_error(
     record.leave();
     let bytes = read_error(body, record.idle_limit()).await;
     record.come_back();
-    record.error_code = parse_error_body(status.as_u16(), &bytes)
-        .code()
-        .map(Box::from);
+    record.note_error(&parse_error_body(status.as_u16(), &bytes));
     record.end_as(Outcome::UpstreamError);
     let mut headers = headers::to_client(from, false);
     headers.remove(CONTENT_LENGTH);

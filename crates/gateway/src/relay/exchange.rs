@@ -17,6 +17,7 @@ use super::waiting::{Caller, WaitingBody};
 use super::{Call, Chain, answer, headers, plain, refuse};
 use crate::account::Account;
 use crate::errors::Refusal;
+use crate::metrics::Outcome;
 use crate::record::Record;
 use crate::route::{Admission, Plan, Spread, Target, is_fault};
 use crate::surface::{STORED, Surface};
@@ -368,6 +369,7 @@ impl Exchange {
             let Some(throttle) = throttle else {
                 if may_fall_back {
                     self.log_fall_back(target, &error);
+                    self.record.note_failed(Outcome::UpstreamError);
                     self.record.release(Usage::new(0, 0));
                     return Ok(Tried::Next);
                 }
@@ -380,6 +382,7 @@ impl Exchange {
             if may_fall_back {
                 permit.refused(&throttle, hint);
                 self.log_fall_back(target, &error);
+                self.record.note_failed(Outcome::UpstreamError);
                 return Ok(Tried::Next);
             }
             let again = answer.status() == StatusCode::TOO_MANY_REQUESTS
@@ -400,6 +403,7 @@ impl Exchange {
                 attempt = requeues,
                 "upstream throttled a request; it goes back in line"
             );
+            self.record.note_failed(Outcome::UpstreamError);
             wait = permit.requeue(&throttle, hint);
         }
     }
@@ -453,10 +457,12 @@ impl Exchange {
 
     /// No answer came.
     fn lost(&mut self, error: &UpstreamError, has_next: bool) -> Tried {
-        if error.sent_nothing()
-            && let Some(permit) = self.record.permit.take()
-        {
-            permit.give_back();
+        self.record.note_failed(Outcome::UpstreamLost);
+        if error.sent_nothing() {
+            self.record.note_not_sent();
+            if let Some(permit) = self.record.permit.take() {
+                permit.give_back();
+            }
         }
         let refusal = Refusal::upstream(error);
         let class = if refusal.status() == StatusCode::GATEWAY_TIMEOUT {

@@ -8,24 +8,28 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use bailian_wire::error::{ApiError, error_in_success};
 use bytes::Bytes;
 use http::response::Parts;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full};
+use serde_json::Value;
 
 use super::scan::scan;
 use super::{Chain, headers, refuse, tap};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
+use crate::route::is_fault;
 use crate::upstream::{UpstreamBody, UpstreamError};
 
 /// A longer answer is passed on while it arrives, and not searched for usage. The longest
 /// published output, 64 Ki tokens, is below half a megabyte.
 const MAX_WHOLE_BYTES: usize = 4 * 1024 * 1024;
 
-/// A shorter answer may be an error that came with status 200, which may quote the account's key.
-const MAX_ERROR_BYTES: usize = 16 * 1024;
+/// The longest answer in which an error is looked for, which may quote the account's key; errors are
+/// a few hundred bytes.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// Makes the client's response.
 pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) -> Response {
@@ -44,9 +48,23 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
             if record.is_traced() {
                 record.finish = scan(&bytes, |_| {}).reasons;
             }
-            record.note_first_byte();
-            record.note_health();
-            record.end_as(Outcome::Completed);
+            // Whatever reports its usage is an answer.
+            match record.usage.is_none().then(|| error_of(&bytes)).flatten() {
+                Some(error) => {
+                    if is_fault(error.class()) {
+                        record.note_fault();
+                    } else {
+                        record.note_health();
+                    }
+                    record.note_error(&error);
+                    record.end_as(Outcome::UpstreamError);
+                }
+                None => {
+                    record.note_health();
+                    record.note_first_byte();
+                    record.end_as(Outcome::Completed);
+                }
+            }
             Body::from(bytes)
         }
         Ok(Received::Long(rest)) => {
@@ -59,6 +77,18 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
     *response.status_mut() = head.status;
     *response.headers_mut() = headers::to_client(&head.headers, false);
     response
+}
+
+/// The error that stands in the place of an answer though the status says that all is well.
+fn error_of(body: &[u8]) -> Option<ApiError> {
+    if body.len() > MAX_ERROR_BYTES {
+        return None;
+    }
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let is_answer = ["output", "choices", "content", "data", "results"]
+        .iter()
+        .any(|member| value.get(member).is_some_and(|member| !member.is_null()));
+    error_in_success(&value).filter(|_| !is_answer)
 }
 
 /// The response when an answer did not come whole.
@@ -163,7 +193,9 @@ impl http_body::Body for LongBody {
                 self.record.note_health();
                 self.record.end_as(Outcome::Completed);
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
+                let refusal = Refusal::upstream(error);
+                self.record.error_code = Some(refusal.code().into());
                 self.record.note_fault();
                 self.record.end_as(Outcome::UpstreamLost);
             }

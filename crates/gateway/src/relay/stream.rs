@@ -5,6 +5,7 @@
 //! breaks goes on with another request, or ends with an error in the client's own dialect.
 
 mod silence;
+mod tally;
 mod writer;
 
 use std::pin::Pin;
@@ -19,18 +20,18 @@ use http_body::{Body, Frame};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::silence::{Heard, Silence};
+use self::tally::Tally;
 use self::writer::{Step, Writer};
 use super::progress::{Progress, Standing};
 use super::resume::{Resume, Resuming};
 use super::shape::{Answering, SoFar};
 use super::translate::{Translator, identity_of};
-use super::{Call, Chain, exchange};
+use super::{Chain, exchange};
 use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
 use crate::route::is_fault;
 use crate::upstream::{UpstreamBody, UpstreamError};
-use crate::usage::TokenCounts;
 
 /// How often the lane is told how long the answer is by now.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
@@ -54,6 +55,8 @@ pub(super) struct StreamBody {
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// How much of the text, in bytes, earlier parts of the answer brought.
     seam: usize,
+    /// Whether what earlier parts cost was guessed.
+    has_guessed: bool,
     /// `None` while it is with the request for the rest.
     record: Option<Record>,
 }
@@ -109,6 +112,7 @@ impl StreamBody {
             told_at: record.now(),
             cut: record.cut().map(|cut| Box::pin(cut.cancelled_owned())),
             seam: 0,
+            has_guessed: false,
             answering,
             progress,
             resume,
@@ -127,23 +131,14 @@ impl StreamBody {
         if self.record.as_ref().is_none_or(Record::is_closed) {
             return;
         }
-        let reported = self.writer.usage();
-        // Earlier parts were paid for, whatever became of the last; so is what a client that left,
-        // or lost its upstream, had heard by then.
-        let is_cut_short = !matches!(outcome, Outcome::Completed | Outcome::UpstreamError);
-        let guessed = || {
-            let resume = self.resume.as_ref()?;
-            let has_prior = self.writer.prior() != TokenCounts::default();
-            let has_begun = self.progress.as_ref().is_some_and(|it| it.frames() > 0);
-            (has_prior || (is_cut_short && has_begun)).then(|| self.spent(&resume.call))
-        };
-        let usage = reported.or_else(guessed);
-        let report = self.writer.report();
+        let tally = self.tally();
+        let report = tally.is_some_and(|tally| !tally.is_guessed);
+        let report = report.then(|| self.writer.report()).flatten();
         if let Some(record) = &mut self.record {
-            record.is_estimated = reported.is_none() && usage.is_some();
-            record.usage = usage;
+            record.is_estimated = tally.is_some_and(|tally| tally.is_guessed);
+            record.usage = tally.map(|tally| tally.counts);
             record.finish.extend(self.writer.finish_reasons());
-            if reported.is_some() && record.wants_report() {
+            if record.wants_report() {
                 record.report = report.map(Box::new);
             }
             if outcome == Outcome::Completed {
@@ -172,7 +167,7 @@ impl StreamBody {
     fn take(&mut self, step: Step, cx: &Context<'_>) -> Option<Polled> {
         match step {
             Step::Frames(frames) => {
-                if let Some(record) = &mut self.record {
+                if let Some(record) = self.record.as_mut().filter(|_| !frames.is_empty()) {
                     record.note_first_byte();
                 }
                 self.tell_lane();
@@ -261,6 +256,12 @@ impl StreamBody {
                 (refusal, Outcome::UpstreamError)
             }
         };
+        if let Some(record) = &mut self.record {
+            match &why {
+                Break::Lost(_) => record.error_code = Some(refusal.code().into()),
+                Break::Api(error, _) => record.note_error(error),
+            }
+        }
         self.end(outcome);
         if let Break::Api(_, Some(told)) = why {
             return data(match &self.record {
@@ -335,6 +336,7 @@ impl StreamBody {
             .resume
             .as_ref()
             .filter(|resume| may && resume.left() > 0)?;
+        let has_begun = !matches!(standing, Standing::Nothing);
         let so_far = match standing {
             Standing::Nothing if resume.has_another_target() => None,
             Standing::Nothing if !self.answering.can_continue => return None,
@@ -345,9 +347,12 @@ impl StreamBody {
             }
             Standing::Text(_) | Standing::Other => return None,
         };
-        let prior = match so_far {
-            Some(_) => self.spent(&resume.call),
-            None => TokenCounts::default(),
+        let Tally {
+            counts: prior,
+            is_guessed,
+        } = match so_far {
+            Some(_) if has_begun => self.spent(&resume.call),
+            _ => Tally::default(),
         };
         let is_used_up = |most| self.writer.has_report() && prior.output_tokens >= most;
         if resume.call.demand.max_output.is_some_and(is_used_up) {
@@ -360,28 +365,15 @@ impl StreamBody {
             tokens: prior.output_tokens,
             ..so_far
         });
+        record.note_failed(match why {
+            Break::Lost(_) => Outcome::UpstreamLost,
+            Break::Api(..) => Outcome::UpstreamError,
+        });
         record.settle_part(prior);
+        self.has_guessed |= is_guessed;
         self.writer.note_prior(prior);
         self.state = State::Resuming(resume.resume(record, so_far));
         Some(Poll::Pending)
-    }
-
-    /// What all parts of the answer cost so far: as reported, else as estimated.
-    fn spent(&self, call: &Call) -> TokenCounts {
-        let prior = self.writer.prior();
-        self.writer.usage().unwrap_or_else(|| {
-            let text = self
-                .progress
-                .as_ref()
-                .map_or_else(String::new, Progress::text);
-            let input = bailian_wire::tokens::estimate_request(&call.bytes).input_tokens;
-            let output = bailian_wire::tokens::estimate_text(text.get(self.seam..).unwrap_or(""));
-            TokenCounts {
-                input_tokens: prior.input_tokens.saturating_add(input),
-                output_tokens: prior.output_tokens.saturating_add(output),
-                ..prior
-            }
-        })
     }
 
     /// The rest of an answer is written anew: what the client has so far is known as events, too.
@@ -450,8 +442,13 @@ impl StreamBody {
                 data(Bytes::from_static(RESUMED))
             }
             Err(refusal) => {
+                record.error_code = Some(refusal.code().into());
                 self.record = Some(record);
-                self.end(Outcome::UpstreamLost);
+                self.end(match refusal.outcome() {
+                    // It was upstream that broke off, whoever could not go on.
+                    Outcome::Refused => Outcome::UpstreamLost,
+                    outcome => outcome,
+                });
                 self.tell(&refusal)
             }
         }
@@ -468,8 +465,12 @@ impl Body for StreamBody {
             && cut.as_mut().poll(cx).is_ready()
         {
             this.cut = None;
+            let refusal = Refusal::unauthenticated();
+            if let Some(record) = &mut this.record {
+                record.error_code = Some(refusal.code().into());
+            }
             this.end(Outcome::Refused);
-            return this.tell(&Refusal::unauthenticated());
+            return this.tell(&refusal);
         }
         loop {
             let upstream = match &mut this.state {

@@ -1,23 +1,20 @@
 //! One error in one phase of one dialect, and what must become of it.
 
 use std::fmt;
-use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use bailian_gateway::upstream::Upstream;
-use bailian_gateway::{Config, Gateway};
 use bailian_wire::Dialect;
-use bailian_wire::error::{ErrorClass, ErrorEntry, ErrorView, encode_error, parse_error_body};
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use bailian_wire::error::{
+    ErrorClass, ErrorEntry, ErrorTable, ErrorView, encode_error, parse_error_body,
+};
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
-use crate::scripted::{RIGHT, Scripted, WRONG};
+use crate::booked::{Asked, Booked};
+use crate::house::{Answer, Behind, House, key_of, model_of};
+use crate::scripted::Script;
 use crate::{falls_back, goes_on, is_fault};
 
-const KEY: &str = "sk-bl-errors-0001";
 /// Faults in a row after which a target is asked last (docs/gateway.md).
 const FAULTS_TO_OPEN: usize = 5;
 
@@ -43,14 +40,15 @@ impl Phase {
     pub(crate) const OF_ERRORS: [Self; 4] =
         [Self::Head, Self::FirstEvent, Self::MidStream, Self::End];
 
-    fn is_in_stream(self) -> bool {
+    pub(crate) fn is_in_stream(self) -> bool {
         matches!(self, Self::FirstEvent | Self::MidStream | Self::End)
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Cell {
     code: &'static str,
-    phase: Phase,
+    pub(crate) phase: Phase,
     dialect: Dialect,
     status: u16,
     /// As upstream sends it.
@@ -72,14 +70,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// What a caller got.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
-}
-
-fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
@@ -106,6 +97,14 @@ impl Cell {
         }
     }
 
+    /// The same with a status that says that all is well.
+    pub(crate) fn inside_success(self) -> Self {
+        Self {
+            status: 200,
+            ..self
+        }
+    }
+
     pub(crate) fn unreachable(phase: Phase, dialect: Dialect) -> Self {
         Self {
             code: "none",
@@ -117,14 +116,70 @@ impl Cell {
         }
     }
 
-    /// Tries it where there is another target, and where there is none.
-    pub(crate) async fn try_out(&self) -> Result<(), String> {
-        self.try_routed()
-            .await
-            .map_err(|problem| format!("with another target: {problem}"))?;
-        self.try_alone()
-            .await
-            .map_err(|problem| format!("alone: {problem}"))
+    /// What its host says.
+    pub(crate) fn script(&self) -> Script {
+        Script {
+            dialect: self.dialect,
+            phase: self.phase,
+            status: self.status,
+            body: self.body.clone(),
+        }
+    }
+
+    /// Tries it in its place of a gateway.
+    pub(crate) async fn try_out(
+        &self,
+        place: usize,
+        house: &House,
+        behind: Behind,
+    ) -> Result<Asked, String> {
+        let tried = match behind {
+            Behind::Another => self.try_routed(place, house).await,
+            Behind::None => self.try_alone(place, house).await,
+        };
+        let ids = tried.map_err(|problem| format!("{behind:?} behind: {problem}"))?;
+        Ok(Asked {
+            behind,
+            ids,
+            standing: house.standing(place).await,
+        })
+    }
+
+    /// What the ledger has to say of it.
+    pub(crate) fn booked(&self, behind: Behind) -> Booked {
+        Booked::of(self.phase, self.status, self.is_mended(), behind)
+    }
+
+    /// Whether a code in the ledger is that of this error: in the service's own spelling, where what
+    /// upstream wrote tells it; else as upstream wrote it.
+    pub(crate) fn is_known_as(&self, code: &str) -> bool {
+        if !matches!(
+            self.phase,
+            Phase::Head | Phase::FirstEvent | Phase::MidStream
+        ) {
+            return code == "ServiceUnavailable";
+        }
+        let sent: Value = serde_json::from_str(&self.body).unwrap();
+        let message = &sent["error"]["message"];
+        let sent = self.code(&sent).as_str();
+        let is_told = |entry: &ErrorEntry| match self.dialect {
+            Dialect::Native => entry.code.as_deref() == Some(self.code),
+            // Several may share a spelling.
+            Dialect::OpenAi => {
+                entry.compat_code.as_deref() == sent || entry.code.as_deref() == sent
+            }
+            Dialect::Anthropic => entry.messages.iter().any(|known| message == known),
+        };
+        let entries = ErrorTable::embedded().entries();
+        let is_known = entries
+            .iter()
+            .any(|entry| entry.code.as_deref() == Some(code) && is_told(entry));
+        is_known || (self.dialect == Dialect::Anthropic && Some(code) == sent)
+    }
+
+    /// Whether its stream says when it begins how many tokens the prompt has.
+    pub(crate) fn tells_its_prompt(&self) -> bool {
+        self.dialect == Dialect::Anthropic && matches!(self.phase, Phase::MidStream | Phase::End)
     }
 
     /// Whether the other target answers in the place of the one that went wrong.
@@ -147,34 +202,28 @@ impl Cell {
         }
     }
 
-    async fn try_routed(&self) -> Result<(), String> {
-        let gateway = self.gateway(
-            "[[routes]]\nmodel = \"*\"\ntargets = [{ account = \"wrong\" }]\nfallbacks = [{ account = \"right\" }]\n",
-        );
+    async fn try_routed(&self, place: usize, house: &House) -> Result<Vec<uuid::Uuid>, String> {
+        let mut ids = Vec::new();
         for _ in 0..FAULTS_TO_OPEN {
-            let answer = self.ask(&gateway).await;
+            let answer = house.send(self.request(place)).await;
             if self.is_mended() {
                 self.is_an_answer(&answer)?;
             } else {
                 self.is_the_error(&answer)?;
             }
+            ids.push(answer.id());
         }
-        let ready = send(
-            &gateway,
-            Request::get("/readyz").body(Body::empty()).unwrap(),
-        )
-        .await;
-        let is_open = ready.text.contains("wrong/qwen-plus");
-        ensure(is_open == self.opens_the_breaker(), || ready.text)
+        let is_open = house.is_open(place).await;
+        ensure(is_open == self.opens_the_breaker(), || {
+            format!("asked last: {is_open}")
+        })?;
+        Ok(ids)
     }
 
-    async fn try_alone(&self) -> Result<(), String> {
-        let gateway = self.gateway(
-            "[repairs]\nresume = false\nquota_code = false\n[[routes]]\nmodel = \"*\"\ntargets = [{ account = \"wrong\" }]\n",
-        );
-        let answer = self.ask(&gateway).await;
+    async fn try_alone(&self, place: usize, house: &House) -> Result<Vec<uuid::Uuid>, String> {
+        let answer = house.send(self.request(place)).await;
         match self.phase {
-            Phase::End => self.is_an_answer(&answer),
+            Phase::End => self.is_an_answer(&answer)?,
             Phase::Connect | Phase::Closed => {
                 let error = self.told(&answer.text).ok_or_else(|| answer.text.clone())?;
                 ensure(answer.status == StatusCode::BAD_GATEWAY, || {
@@ -183,55 +232,41 @@ impl Cell {
                 ensure(
                     answer.headers["x-bailian-error-source"] == "gateway",
                     || error.to_string(),
-                )
+                )?;
             }
-            _ => self.is_the_error(&answer),
+            _ => self.is_the_error(&answer)?,
         }
+        Ok(vec![answer.id()])
     }
 
-    fn gateway(&self, routes: &str) -> Router {
-        let account = |name: &str, base: &str| {
-            format!(
-                "[[accounts]]\nname = \"{name}\"\napi_keys = [\"sk-up-0001\"]\nbase_url = \"{base}\"\nforward_headers = [\"x-sim-*\"]\n[[accounts.limits]]\nmodel = \"*\"\nrequests = [\"100000/1s\"]\nramp = false\n"
-            )
-        };
-        let text = format!(
-            "threads = 1\n{}{}{routes}[[keys]]\nname = \"t\"\nkey = \"{KEY}\"\n",
-            account("wrong", WRONG),
-            account("right", RIGHT),
-        );
-        let config = Config::parse(&text, "test", &|_: &str| None).unwrap();
-        let upstream = Scripted::new(self.dialect, self.phase, self.status, self.body.clone());
-        let gateway = Gateway::builder(config).upstream(Arc::new(upstream) as Arc<dyn Upstream>);
-        gateway.build().unwrap().router()
-    }
-
-    async fn ask(&self, gateway: &Router) -> Answer {
+    /// A request to it.
+    pub(crate) fn request(&self, place: usize) -> Request<Body> {
         let stream = self.phase.is_in_stream();
+        let model = model_of(place);
         let messages = json!([{ "role": "user", "content": "你好" }]);
         let (path, body) = match self.dialect {
             Dialect::Native => (
                 "/api/v1/services/aigc/text-generation/generation",
-                json!({ "model": "qwen-plus", "input": { "messages": messages },
+                json!({ "model": model, "input": { "messages": messages },
                     "parameters": { "result_format": "message", "incremental_output": true } }),
             ),
             Dialect::Anthropic => (
                 "/anthropic/v1/messages",
-                json!({ "model": "qwen-plus", "max_tokens": 9, "stream": stream, "messages": messages }),
+                json!({ "model": model, "max_tokens": 9, "stream": stream, "messages": messages }),
             ),
             Dialect::OpenAi => (
                 "/v1/chat/completions",
-                json!({ "model": "qwen-plus", "stream": stream, "messages": messages }),
+                json!({ "model": model, "stream": stream, "messages": messages }),
             ),
         };
         let request = Request::post(path)
-            .header("x-api-key", KEY)
+            .header("x-api-key", key_of(place))
             .header("content-type", "application/json")
             .header("x-dashscope-sse", if stream { "enable" } else { "disable" })
             .header("x-sim-answer", "fine")
             // What is throttled would wait for its turn.
             .header("x-bailian-max-wait", "0");
-        send(gateway, request.body(Body::from(body.to_string())).unwrap()).await
+        request.body(Body::from(body.to_string())).unwrap()
     }
 
     fn is_an_answer(&self, answer: &Answer) -> Result<(), String> {
@@ -284,16 +319,5 @@ impl Cell {
             Dialect::OpenAi => value["error"]["message"].is_string(),
         };
         is_error.then_some(value)
-    }
-}
-
-async fn send(gateway: &Router, request: Request<Body>) -> Answer {
-    let response = gateway.clone().oneshot(request).await;
-    let (head, body) = response.unwrap_or_else(|never| match never {}).into_parts();
-    let bytes = body.collect().await.unwrap().to_bytes();
-    Answer {
-        status: head.status,
-        headers: head.headers,
-        text: String::from_utf8(bytes.to_vec()).unwrap(),
     }
 }

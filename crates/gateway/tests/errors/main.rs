@@ -7,15 +7,21 @@
     reason = "a test may stop at what it did not expect"
 )]
 
+mod bills;
+mod booked;
 mod cell;
+mod house;
 mod scripted;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bailian_wire::Dialect;
 use bailian_wire::error::{ErrorClass, ErrorEntry, ErrorTable, Surface};
 
+use self::booked::{Amounts, Booked};
 use self::cell::{Cell, Phase};
+use self::house::{Behind, House};
 
 /// Errors that an HTTP call can meet.
 fn entries() -> impl Iterator<Item = &'static ErrorEntry> {
@@ -47,43 +53,151 @@ fn is_fault(class: ErrorClass) -> bool {
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_documented_error_in_every_phase_and_dialect_has_its_consequence() {
+/// All cells of the table.
+fn cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     for entry in entries() {
         for phase in Phase::OF_ERRORS {
             cells.extend(Dialect::ALL.map(|dialect| Cell::new(entry, phase, dialect)));
         }
     }
-    assert!(cells.len() >= 1_000, "{}", cells.len());
-    let mut trials = tokio::task::JoinSet::new();
-    for cell in cells {
-        trials.spawn(async move {
-            let tried = cell.try_out().await;
-            tried.map_err(|problem| format!("{cell}: {problem}"))
-        });
+    for phase in [Phase::Connect, Phase::Closed] {
+        cells.extend(Dialect::ALL.map(|dialect| Cell::unreachable(phase, dialect)));
     }
-    let mut problems: Vec<String> = trials
-        .join_all()
-        .await
-        .into_iter()
-        .filter_map(Result::err)
-        .collect();
+    cells
+}
+
+/// How many cells share a gateway: what looks at all accounts takes the longer the more there are.
+const TOGETHER: usize = 128;
+
+/// How many are tried at once: so few that no line which was told to wait goes on before its cell
+/// was asked for the last time.
+const AT_ONCE: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_documented_error_in_every_phase_and_dialect_has_its_consequence() {
+    let cells = cells();
+    assert!(cells.len() >= 1_000, "{}", cells.len());
+    let mut problems = Vec::new();
+    for cells in cells.chunks(TOGETHER) {
+        let cells: Arc<[Cell]> = cells.into();
+        for behind in [Behind::Another, Behind::None] {
+            problems.extend(try_out(&cells, behind).await);
+        }
+    }
     problems.sort();
     let shown = &problems[..problems.len().min(20)];
     assert!(problems.is_empty(), "{} cells: {shown:#?}", problems.len());
 }
 
-#[tokio::test]
-async fn a_target_that_cannot_be_reached_or_says_nothing_has_its_consequence() {
-    for phase in [Phase::Connect, Phase::Closed] {
-        for dialect in Dialect::ALL {
-            let cell = Cell::unreachable(phase, dialect);
-            if let Err(problem) = cell.try_out().await {
-                panic!("{cell}: {problem}");
+/// Tries cells in a gateway of their own, then holds its ledger against what it has to say.
+async fn try_out(cells: &Arc<[Cell]>, behind: Behind) -> Vec<String> {
+    let house = Arc::new(House::new(cells, behind));
+    let mut running = tokio::task::JoinSet::new();
+    let mut trials = Vec::new();
+    for place in 0..cells.len() {
+        if running.len() == AT_ONCE {
+            trials.extend(running.join_next().await.unwrap());
+        }
+        let (cells, house) = (Arc::clone(cells), Arc::clone(&house));
+        running.spawn(async move { (place, cells[place].try_out(place, &house, behind).await) });
+    }
+    trials.extend(running.join_all().await);
+    let ledger = Arc::into_inner(house).unwrap().records();
+    let mut asked = 0;
+    let mut problems = Vec::new();
+    for (place, tried) in trials {
+        let cell = &cells[place];
+        let checked = tried.and_then(|tried| {
+            asked += tried.ids.len();
+            tried.check(cell, place, &ledger)
+        });
+        problems.extend(checked.err().map(|problem| format!("{cell}: {problem}")));
+    }
+    if problems.is_empty() && ledger.len() != asked {
+        problems.push(format!("{} records for {asked} requests", ledger.len()));
+    }
+    problems
+}
+
+/// What the ledger says of an error that comes instead of an answer.
+fn booked_as(class: ErrorClass) -> String {
+    let outcome = |behind| {
+        let booked = Booked::of(Phase::Head, AS_SENT, falls_back(class), behind);
+        (booked.outcome, booked.amounts)
+    };
+    let (alone, another) = (outcome(Behind::None), outcome(Behind::Another));
+    assert_eq!(alone.1, Amounts::None, "errors cost nothing");
+    if alone == another {
+        format!("`{}`, costs nothing", alone.0)
+    } else {
+        format!(
+            "`{}` if another target answers; else `{}`, costs nothing",
+            another.0, alone.0
+        )
+    }
+}
+
+/// Stands for the status that upstream sent.
+const AS_SENT: u16 = 0;
+
+/// How the ledger tells of each way in which a request can go wrong.
+fn ledger_guide() -> String {
+    let mut text = String::from(
+        "\n## In the ledger\n\n\
+         Every request that is sent has one record, whatever becomes of it. What was held of limits and budgets is given back but for what is billed;\n\
+         a request that could not be sent takes no place in its minute. An error that comes instead of an answer costs nothing; what was said before one is paid for.\n\
+         An attempt that another one replaced is listed, and not billed, unless the caller has a part of its answer.\n\n\
+         | what happens | in its place | `outcome` | `http_status` | `error_code` | `attempt_list` | billed | `estimated` |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for (phase, what) in [
+        (Phase::Connect, "no connection"),
+        (Phase::Closed, "sent, and no answer comes"),
+        (Phase::Head, "an error instead of an answer"),
+        (Phase::FirstEvent, "an error as the first event of a stream"),
+        (Phase::MidStream, "an error, or a break, after some text"),
+        (Phase::End, "an error, or a break, after the reason to end"),
+    ] {
+        let instead = match phase {
+            Phase::MidStream => "the stream goes on",
+            _ => "another target answers",
+        };
+        for (behind, place) in [(Behind::None, "nothing"), (Behind::Another, instead)] {
+            if (phase, behind) == (Phase::End, Behind::Another) {
+                continue;
             }
+            let booked = Booked::of(phase, AS_SENT, true, behind);
+            let status = |status| match status {
+                None => "none".to_owned(),
+                Some(AS_SENT) => "the error's".to_owned(),
+                Some(status) => status.to_string(),
+            };
+            let tries: Vec<String> = booked
+                .tries
+                .iter()
+                .map(|(outcome, answered)| format!("`{outcome}` ({})", status(*answered)))
+                .collect();
+            let code = match phase {
+                _ if !booked.has_code => "",
+                Phase::Connect | Phase::Closed => "`ServiceUnavailable`",
+                _ => "the error's",
+            };
+            let _infallible = writeln!(
+                text,
+                "| {what} | {place} | `{}` | {} | {code} | {} | {} |",
+                booked.outcome,
+                status(Some(booked.status)),
+                tries.join(", "),
+                booked.amounts.as_words(phase, booked.tries.len()),
+            );
         }
     }
+    text.push_str(
+        "\nA break is `upstream_lost` with `ServiceUnavailable` (or `RequestTimeOut`) where an error is `upstream_error` with its code. The code is the service's own (native) one where\n\
+         upstream's words tell it, and as upstream wrote it else. Refusals of the gateway itself are `refused`; those for a key, its limits and its budgets have no record.\n",
+    );
+    text
 }
 
 /// What the gateway does about an error, in a few words.
@@ -110,16 +224,18 @@ fn guide() -> String {
         "# Errors\n\n\
          What each error of the service means, what the gateway does, and what to do. Made from the error catalogue by a test\n\
          (`BLESS=1 cargo test -p bailian-gateway --test errors` writes it anew). In OpenAI's dialect the code stands in `error.code`, in Anthropic's there are types only.\n\n\
-         ## By kind\n\n| kind | the gateway | what to do |\n|---|---|---|\n",
+         ## By kind\n\n| kind | the gateway | in the ledger | what to do |\n|---|---|---|---|\n",
     );
     for class in ErrorClass::ALL {
         let _infallible = writeln!(
             text,
-            "| `{class}` | {} | {} |",
+            "| `{class}` | {} | {} | {} |",
             done_about(class),
+            booked_as(class),
             class.guidance()
         );
     }
+    text.push_str(&ledger_guide());
     text.push_str(
         "\n## By code\n\n| code | OpenAI's `code` | HTTP | kind | retry |\n|---|---|---|---|---|\n",
     );

@@ -10,45 +10,62 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use tower::ServiceExt as _;
 
-use crate::cell::Phase;
+use crate::cell::{Cell, Phase};
 
-/// The host that goes wrong, and the one that does not.
-pub(crate) const WRONG: &str = "http://wrong.test";
+/// The host that never goes wrong.
 pub(crate) const RIGHT: &str = "http://right.test";
 
-#[derive(Clone, Debug)]
+/// The host of a cell, which does.
+pub(crate) fn wrong(place: usize) -> String {
+    format!("http://wrong-{place}.test")
+}
+
+#[derive(Debug)]
 pub(crate) struct Scripted {
+    scripts: Vec<Script>,
+    simulator: Router,
+}
+
+/// What one host says.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
     pub(crate) dialect: Dialect,
     pub(crate) phase: Phase,
     pub(crate) status: u16,
     pub(crate) body: String,
-    simulator: Router,
 }
 
 impl Scripted {
-    pub(crate) fn new(dialect: Dialect, phase: Phase, status: u16, body: String) -> Self {
-        let simulator = Simulator::new(SimConfig::default()).router();
+    pub(crate) fn new(cells: &[Cell]) -> Self {
         Self {
-            dialect,
-            phase,
-            status,
-            body,
-            simulator,
+            scripts: cells.iter().map(Cell::script).collect(),
+            simulator: Simulator::new(SimConfig::default()).router(),
         }
     }
 
-    fn wrong(&self) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+    /// `None`: of the host that is right.
+    fn of(&self, origin: &Origin) -> Option<&Script> {
+        let origin = origin.to_string();
+        let place = origin
+            .strip_prefix("http://wrong-")?
+            .strip_suffix(".test")?;
+        self.scripts.get(place.parse::<usize>().ok()?)
+    }
+}
+
+impl Script {
+    fn answer(&self, origin: &Origin) -> Result<http::Response<UpstreamBody>, UpstreamError> {
         let source = || Box::<dyn std::error::Error + Send + Sync>::from("scripted");
         let (status, kind, body) = match self.phase {
             Phase::Connect => {
                 return Err(UpstreamError::Connect {
-                    origin: WRONG.to_owned(),
+                    origin: origin.to_string(),
                     source: source(),
                 });
             }
             Phase::Closed => {
                 return Err(UpstreamError::Closed {
-                    origin: WRONG.to_owned(),
+                    origin: origin.to_string(),
                     source: source(),
                 });
             }
@@ -85,8 +102,8 @@ impl Scripted {
 impl Upstream for Scripted {
     fn send<'a>(&'a self, origin: &'a Origin, request: Request<Bytes>) -> UpstreamFuture<'a> {
         Box::pin(async move {
-            if origin.to_string() == WRONG {
-                return self.wrong();
+            if let Some(script) = self.of(origin) {
+                return script.answer(origin);
             }
             let request = request.map(Body::from);
             let answer = self.simulator.clone().oneshot(request).await;

@@ -39,6 +39,12 @@ impl Reservation {
         self.observed = Some(so_far);
     }
 
+    /// Takes back what was observed: nothing was sent after all. Dropped now, it gives everything
+    /// back.
+    pub fn forget(&mut self) {
+        self.observed = None;
+    }
+
     /// Replaces what was reserved by what the request cost, more or less, in the periods in which it
     /// was reserved.
     pub fn settle(mut self, spent: &Spent, now: Instant) {

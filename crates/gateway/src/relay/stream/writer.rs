@@ -83,7 +83,7 @@ impl Writer {
         }
     }
 
-    /// Nothing more comes for now.
+    /// Upstream pauses: a frame that is whole but for its blank line goes out without it.
     pub(super) fn flush(&mut self, progress: Option<&mut Progress>) -> Option<Step> {
         match self {
             Self::Relay(relay) => {

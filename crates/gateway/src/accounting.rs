@@ -165,8 +165,8 @@ impl Accounting {
         }
         let sharing = match shared {
             Some((shared, config)) => {
-                let clock = Arc::clone(&clock);
-                let sharing = shared.start(config?, Arc::new(move || now_of(&*clock)))?;
+                let clock = clock.clone();
+                let sharing = shared.start(config?, Arc::new(move || clock.now()))?;
                 Some(Arc::new(sharing))
             }
             None => None,

@@ -21,7 +21,6 @@ mod import;
 mod keys;
 mod listen;
 mod logging;
-mod memory;
 mod models;
 mod moments;
 mod nodes;
@@ -44,6 +43,10 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::logging::LogFormat;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Gateway, simulator and chat for Alibaba Cloud Model Studio (DashScope, Qwen).
 ///

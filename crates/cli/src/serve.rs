@@ -11,7 +11,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::data;
 use crate::failure::Failure;
 use crate::listen;
-use crate::memory;
 #[cfg(unix)]
 use crate::service_manager;
 use crate::settings::Settings;
@@ -81,7 +80,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         } else {
             listen::announce(server.local_addr());
         }
-        memory::give_back();
         #[cfg(unix)]
         let server = server.when_serving(service_manager::notify);
         match signals.serve(|stop| server.run(stop)).await {

@@ -84,7 +84,7 @@ pub(crate) struct Percentiles {
 }
 
 impl Percentiles {
-    fn of(mut durations: Vec<Duration>) -> Self {
+    pub(crate) fn of(mut durations: Vec<Duration>) -> Self {
         durations.sort_unstable();
         let at = |percent: usize| {
             let rank = (durations.len() * percent).div_ceil(100).max(1) - 1;

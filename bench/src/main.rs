@@ -13,6 +13,7 @@
 mod callgrind;
 mod harness;
 mod http1;
+mod ledger;
 mod load;
 mod process;
 mod procfs;
@@ -45,6 +46,8 @@ enum Command {
     All(rounds::Options),
     /// Counts instructions per request and per streamed frame under valgrind.
     Callgrind(callgrind::Options),
+    /// Times what the ledger takes of each request.
+    Ledger(ledger::Options),
     /// The stub upstream: answers chat completions without any model.
     Upstream {
         /// Where to listen.
@@ -68,6 +71,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::All(options) => rounds::run(&options),
         Command::Callgrind(options) => callgrind::run(&options),
+        Command::Ledger(options) => ledger::run(&options),
         Command::Upstream { listen } => single_threaded()?.block_on(upstream::serve(listen)),
         Command::Load(options) => load::run(&options),
         Command::Relay { listen, upstream } => {

@@ -27,6 +27,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use http::header::HeaderValue;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
@@ -142,6 +143,26 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     pub(crate) bytes: Bytes,
     pub(crate) demand: Demand,
+}
+
+/// Bodies up to here may be a slice of what one read of the connection brought.
+const SLICED_BYTES: usize = 8 * 1024;
+
+impl Call {
+    /// Copies what may be a slice of the connection's read buffer. To keep the call for as long as
+    /// its answer streams would keep the whole buffer, and the connection would take another one.
+    fn detach(&mut self) {
+        if self.bytes.len() <= SLICED_BYTES {
+            self.bytes = Bytes::copy_from_slice(&self.bytes);
+        }
+        for value in self.headers.values_mut() {
+            // What was a value is one.
+            if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+                copy.set_sensitive(value.is_sensitive());
+                *value = copy;
+            }
+        }
+    }
 }
 
 /// The gateway's own no.

@@ -31,7 +31,8 @@ pub(super) type Resumed = (Record, Result<Answered, Refusal>);
 pub(super) type Resuming = Pin<Box<dyn Future<Output = Resumed> + Send>>;
 
 impl Resume {
-    pub(super) fn new(worker: Worker, call: Box<Call>, plan: Plan, at: usize) -> Self {
+    pub(super) fn new(worker: Worker, mut call: Box<Call>, plan: Plan, at: usize) -> Self {
+        call.detach();
         Self {
             worker,
             call,

@@ -19,7 +19,7 @@ use crate::account::Account;
 use crate::errors::Refusal;
 use crate::record::Record;
 use crate::route::{Admission, Plan, Spread, Target, is_fault};
-use crate::surface::{STORED, Surface};
+use crate::surface::Surface;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;
 
@@ -79,18 +79,7 @@ impl Exchange {
             _ => Spread::Evenly,
         };
         let mut plan = routes.plan(&call.demand.model, spread, worker.state.clock.now());
-        match call.demand.holder {
-            Holder::Anywhere => {}
-            Holder::Account(holder) if &*call.demand.model == STORED => {
-                plan.targets = vec![Target::at(holder)];
-                plan.group = 1;
-            }
-            Holder::Account(holder) => plan.retain(|target| target.account == holder),
-            Holder::Here => plan.retain(|target| {
-                let account = worker.state.accounts.get(target.account);
-                account.is_some_and(|account| !account.is_service())
-            }),
-        }
+        stored::bind(&mut plan, &call, &worker.state.accounts);
         Self {
             worker,
             call,

@@ -15,8 +15,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Call, frames, headers, plain};
+use crate::account::Account;
 use crate::errors::Refusal;
 use crate::keys::Owner;
+use crate::route::{Plan, Target};
 use crate::surface::{Root, STORED, Surface};
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;
@@ -158,6 +160,22 @@ fn of_path(path: &str) -> Option<(ObjectKind, &str, &str)> {
 
 fn is_application(surface: &Surface) -> bool {
     matches!(surface, Surface::Other { root: Root::Native, path, .. } if path.starts_with("/apps/"))
+}
+
+/// Leaves of a plan what has the things that a call names.
+pub(super) fn bind(plan: &mut Plan, call: &Call, accounts: &[Account]) {
+    match call.demand.holder {
+        Holder::Anywhere => {}
+        Holder::Account(holder) if &*call.demand.model == STORED => {
+            plan.targets = vec![Target::at(holder)];
+            plan.group = 1;
+        }
+        Holder::Account(holder) => plan.retain(|target| target.account == holder),
+        Holder::Here => plan.retain(|target| {
+            let account = accounts.get(target.account);
+            account.is_some_and(|account| !account.is_service())
+        }),
+    }
 }
 
 /// What becomes of things by a good answer to a call.

@@ -139,6 +139,7 @@ impl Accounting {
         let cuts = Arc::new(Mutex::new(HashMap::<KeyId, CancellationToken>::new()));
         let keeper = Keeper::start(keeper::Work {
             live: Arc::clone(&live),
+            store: Arc::clone(admin.store()),
             budgets: budgets.clone(),
             rates: rates.clone(),
             reader: ledger.reader(),

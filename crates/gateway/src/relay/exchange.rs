@@ -214,13 +214,8 @@ impl Exchange {
         &mut self,
         answer: http::Response<UpstreamBody>,
     ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
-        let (Some(owner), Some(target)) = (&self.record.owner, &self.record.target) else {
-            return Ok(answer);
-        };
-        let (owner, account) = (owner.clone(), target.account);
-        let idle = self.record.idle_limit();
         self.record.leave();
-        let noted = stored::note(&self.worker, &self.call, &owner, account, answer, idle).await;
+        let noted = stored::note(&self.worker, &self.call, &self.record, answer).await;
         self.record.come_back();
         noted
     }

@@ -18,6 +18,7 @@ use super::{Call, frames, headers, plain};
 use crate::account::Account;
 use crate::errors::Refusal;
 use crate::keys::Owner;
+use crate::record::Record;
 use crate::route::{Plan, Target};
 use crate::surface::{Root, STORED, Surface};
 use crate::upstream::{UpstreamBody, UpstreamError};
@@ -205,14 +206,14 @@ fn effect(call: &Call) -> Option<Effect<'_>> {
 pub(super) async fn note(
     worker: &Worker,
     call: &Call,
-    owner: &Owner,
-    account: usize,
+    record: &Record,
     answer: http::Response<UpstreamBody>,
-    idle: Duration,
 ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
-    let Some(effect) = effect(call).filter(|_| answer.status().is_success()) else {
+    let effect = effect(call).filter(|_| answer.status().is_success());
+    let (Some(effect), Some(owner), Some(target)) = (effect, &record.owner, &record.target) else {
         return Ok(answer);
     };
+    let idle = record.idle_limit();
     let objects = &worker.state.objects;
     let kind = match effect {
         Effect::Makes(kind) => kind,
@@ -228,7 +229,7 @@ pub(super) async fn note(
         let (body, id) = look_inside(body, kind).await;
         (http::Response::from_parts(head, body), id)
     };
-    match (id, worker.state.accounts.get(account)) {
+    match (id, worker.state.accounts.get(target.account)) {
         (Some(id), Some(account)) => {
             let tenant = owner.tenant_key();
             objects.keep(kind, &id, &tenant, account.name()).await;

@@ -81,7 +81,7 @@ impl Work {
 impl Work {
     /// Whose the things were that the service has long forgotten.
     fn forget_objects(&self) {
-        let now = now_of(&*self.clock).wall;
+        let now = self.clock.now().wall;
         for _ in 0..STEPS {
             match self.store.forget_objects(now, FORGOTTEN_AT_ONCE) {
                 Ok(FORGOTTEN_AT_ONCE..) => {}

@@ -150,6 +150,7 @@ impl Accounting {
         let store_health = StoreHealth::default();
         let keeper = Keeper::start(keeper::Work {
             live: Arc::clone(&live),
+            store: Arc::clone(admin.store()),
             budgets: budgets.clone(),
             rates: rates.clone(),
             reader: ledger.reader(),

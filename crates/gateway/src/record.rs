@@ -73,7 +73,7 @@ impl fmt::Debug for RequestId {
 }
 
 /// How long a request waits for what other replicas hold of its caller's limits.
-const OTHERS_PATIENCE: Duration = Duration::from_secs(1);
+const OTHERS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// One request from its head to its end.
 #[derive(Debug)]

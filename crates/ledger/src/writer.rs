@@ -51,6 +51,7 @@ pub(crate) struct Writer {
     next_sync: Instant,
     next_claim: Instant,
     told_of_loss: bool,
+    told_of_spool: bool,
 }
 
 impl Writer {
@@ -69,6 +70,7 @@ impl Writer {
             next_sync: now,
             next_claim: now,
             told_of_loss: false,
+            told_of_spool: false,
         }
     }
 
@@ -153,12 +155,17 @@ impl Writer {
         if opened && let Err(error) = folder::sync(&settings.folder) {
             self.note_spool_error(&error);
         }
-        let failed = shared.room.failing.swap(!all_well, Ordering::Relaxed);
-        if failed && all_well {
+        shared.room.failing.store(!all_well, Ordering::Relaxed);
+        // A write that failed has said so to the status, and not to the log.
+        let was_told = std::mem::replace(&mut self.told_of_spool, !all_well);
+        if was_told && all_well {
             tracing::info!("the ledger's spool can be written again");
         }
-        if !all_well && !failed {
-            tracing::warn!("the ledger's spool cannot be written; records are held in memory");
+        if !all_well && !was_told {
+            tracing::warn!(
+                error = shared.room.error.lock().as_deref(),
+                "the ledger's spool cannot be written; records are held in memory"
+            );
         }
         let lost = shared.room.lost.load(Ordering::Relaxed);
         if lost > 0 && !self.told_of_loss {

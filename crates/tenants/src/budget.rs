@@ -209,16 +209,23 @@ impl Budgets {
         read(counted)
     }
 
-    /// Takes what the other replicas have used of a budget.
+    /// Takes what the other replicas have used of a budget, in which period, and whether that is all
+    /// that they have.
     pub(crate) fn told(
         &self,
         tenant: TenantId,
         account: AccountId,
-        index: i64,
-        others: u64,
+        told: (i64, u64, bool),
         now: Now,
     ) {
-        self.book(tenant, now).lock().told(account, index, others);
+        self.book(tenant, now).lock().told(account, told);
+    }
+
+    /// Makes all accounts [due](Self::due) again.
+    pub(crate) fn expect_ledger(&self) {
+        for book in self.shared.books.read().values() {
+            book.lock().expect_ledger();
+        }
     }
 
     fn book(&self, tenant: TenantId, now: Now) -> Arc<Mutex<Book>> {

@@ -86,6 +86,15 @@ fn the_script_decides_as_the_pot_does() {
     let connection = runtime
         .block_on(client.get_multiplexed_async_connection())
         .unwrap();
+    // Nothing was lost.
+    runtime
+        .block_on(
+            redis::cmd("SET")
+                .arg("mark")
+                .arg("1")
+                .exec_async(&mut connection.clone()),
+        )
+        .unwrap();
     let script = PotScript::default();
     let terms = PotTerms::default();
     let number = Cell::new(0);
@@ -118,9 +127,11 @@ fn the_script_decides_as_the_pot_does() {
             (report.need, report.wanted) = (said.need, said.wanted);
             let member = PotMember {
                 key: &key,
+                mark: "mark",
+                fresh: "fresh",
                 id: &id,
                 terms: &terms,
-                keep: Duration::from_secs(600),
+                keep: Duration::from_mins(10),
                 now: Some(at),
             };
             if said.leaves {
@@ -167,7 +178,7 @@ impl Replica {
 
     /// As the gateway does: what lacks a part of others waits for their answer.
     async fn reserve(&self, caller: &Caller, estimate: &Estimate) -> Result<Reservation, Refusal> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
         loop {
             let mut answer = self.sharing.next_answer();
             let refused = match self.budgets.reserve(caller, estimate, clock()) {

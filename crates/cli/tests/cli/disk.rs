@@ -117,6 +117,15 @@ fn a_full_disk_stops_no_request_and_costs_no_record() {
     });
     server.terminate();
     assert!(server.ended().success());
+    let log = server.rest_of_stderr();
+    for words in [
+        "the ledger's store fails",
+        "the ledger's spool cannot be written",
+        "the ledger's spool can be written again",
+    ] {
+        let times = log.iter().filter(|line| line.contains(words)).count();
+        assert!(times > 0, "{words}: {log:#?}");
+    }
 
     let mut reader = Reader::new(Sqlite::new(data.join("ledger.db")));
     let records = reader

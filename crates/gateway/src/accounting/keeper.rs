@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bailian_ledger::Reader;
 use bailian_tenants::budget::Budgets;
+use bailian_tenants::store::Store;
 use bailian_tenants::{KeyId, Live, Rates};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,10 @@ use super::steady::SteadyClock;
 const EVERY: Duration = Duration::from_millis(250);
 /// Every so many times what is no longer needed is forgotten.
 const TIDY_EVERY: u32 = 240;
+/// So many owners of things of the service are forgotten in one step, and so many steps are made at
+/// once: writers of the store wait for a step.
+const FORGOTTEN_AT_ONCE: u32 = 1_000;
+const STEPS: u32 = 20;
 
 type Cuts = Arc<Mutex<HashMap<KeyId, CancellationToken>>>;
 
@@ -33,6 +38,7 @@ pub(super) struct Keeper {
 /// What the thread works with.
 pub(super) struct Work {
     pub(super) live: Arc<Live>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) budgets: Budgets,
     pub(super) rates: Rates,
     pub(super) reader: Reader,
@@ -64,9 +70,27 @@ impl Work {
         self.cuts
             .lock()
             .retain(|key, _| directory.caller_of(*key).is_some());
+        self.forget_objects();
         let Some(days) = self.keep_days else { return };
         if let Err(error) = self.reader.retain_days(days, self.clock.unix_millis()) {
             tracing::warn!(%error, "old records could not be deleted");
+        }
+    }
+}
+
+impl Work {
+    /// Whose the things were that the service has long forgotten.
+    fn forget_objects(&self) {
+        let now = self.clock.now().wall;
+        for _ in 0..STEPS {
+            match self.store.forget_objects(now, FORGOTTEN_AT_ONCE) {
+                Ok(FORGOTTEN_AT_ONCE..) => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "old owners could not be forgotten");
+                    return;
+                }
+            }
         }
     }
 }

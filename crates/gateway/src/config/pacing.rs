@@ -108,14 +108,15 @@ pub(super) struct LaneFile {
     reserve_tokens: Option<bool>,
 }
 
-/// Where replicas share what the accounts may use: docs/pacing.md.
+/// Where replicas share what the accounts and the tenants may use: docs/pacing.md, docs/keys.md.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RedisFile {
     /// `redis://…` or `rediss://…`; it may hold a password.
     #[schema(examples("redis://127.0.0.1:6379"))]
     url: SecretText,
-    /// What the names of all keys in Redis begin with; the account's name follows.
+    /// What the names of all keys in Redis begin with; the account's name follows. One prefix is one
+    /// installation.
     #[schema(default = json!(REDIS_PREFIX))]
     prefix: Option<String>,
     /// The part of every limit that a replica uses while it has never reached Redis.

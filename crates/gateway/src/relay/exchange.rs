@@ -20,7 +20,7 @@ use crate::errors::Refusal;
 use crate::metrics::Outcome;
 use crate::record::Record;
 use crate::route::{Admission, Plan, Spread, Target, is_fault};
-use crate::surface::{STORED, Surface};
+use crate::surface::Surface;
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;
 
@@ -80,18 +80,7 @@ impl Exchange {
             _ => Spread::Evenly,
         };
         let mut plan = routes.plan(&call.demand.model, spread, worker.state.clock.now());
-        match call.demand.holder {
-            Holder::Anywhere => {}
-            Holder::Account(holder) if &*call.demand.model == STORED => {
-                plan.targets = vec![Target::at(holder)];
-                plan.group = 1;
-            }
-            Holder::Account(holder) => plan.retain(|target| target.account == holder),
-            Holder::Here => plan.retain(|target| {
-                let account = worker.state.accounts.get(target.account);
-                account.is_some_and(|account| !account.is_service())
-            }),
-        }
+        stored::bind(&mut plan, &call, &worker.state.accounts);
         Self {
             worker,
             call,
@@ -225,13 +214,8 @@ impl Exchange {
         &mut self,
         answer: http::Response<UpstreamBody>,
     ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
-        let (Some(owner), Some(target)) = (&self.record.owner, &self.record.target) else {
-            return Ok(answer);
-        };
-        let (owner, account) = (owner.clone(), target.account);
-        let idle = self.record.idle_limit();
         self.record.leave();
-        let noted = stored::note(&self.worker, &self.call, &owner, account, answer, idle).await;
+        let noted = stored::note(&self.worker, &self.call, &self.record, answer).await;
         self.record.come_back();
         noted
     }

@@ -15,8 +15,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Call, frames, headers, plain};
+use crate::account::Account;
 use crate::errors::Refusal;
 use crate::keys::Owner;
+use crate::record::Record;
+use crate::route::{Plan, Target};
 use crate::surface::{Root, STORED, Surface};
 use crate::upstream::{UpstreamBody, UpstreamError};
 use crate::worker::Worker;
@@ -160,6 +163,22 @@ fn is_application(surface: &Surface) -> bool {
     matches!(surface, Surface::Other { root: Root::Native, path, .. } if path.starts_with("/apps/"))
 }
 
+/// Leaves of a plan what has the things that a call names.
+pub(super) fn bind(plan: &mut Plan, call: &Call, accounts: &[Account]) {
+    match call.demand.holder {
+        Holder::Anywhere => {}
+        Holder::Account(holder) if &*call.demand.model == STORED => {
+            plan.targets = vec![Target::at(holder)];
+            plan.group = 1;
+        }
+        Holder::Account(holder) => plan.retain(|target| target.account == holder),
+        Holder::Here => plan.retain(|target| {
+            let account = accounts.get(target.account);
+            account.is_some_and(|account| !account.is_service())
+        }),
+    }
+}
+
 /// What becomes of things by a good answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect<'a> {
@@ -187,14 +206,14 @@ fn effect(call: &Call) -> Option<Effect<'_>> {
 pub(super) async fn note(
     worker: &Worker,
     call: &Call,
-    owner: &Owner,
-    account: usize,
+    record: &Record,
     answer: http::Response<UpstreamBody>,
-    idle: Duration,
 ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
-    let Some(effect) = effect(call).filter(|_| answer.status().is_success()) else {
+    let effect = effect(call).filter(|_| answer.status().is_success());
+    let (Some(effect), Some(owner), Some(target)) = (effect, &record.owner, &record.target) else {
         return Ok(answer);
     };
+    let idle = record.idle_limit();
     let objects = &worker.state.objects;
     let kind = match effect {
         Effect::Makes(kind) => kind,
@@ -210,7 +229,7 @@ pub(super) async fn note(
         let (body, id) = look_inside(body, kind).await;
         (http::Response::from_parts(head, body), id)
     };
-    match (id, worker.state.accounts.get(account)) {
+    match (id, worker.state.accounts.get(target.account)) {
         (Some(id), Some(account)) => {
             let tenant = owner.tenant_key();
             objects.keep(kind, &id, &tenant, account.name()).await;

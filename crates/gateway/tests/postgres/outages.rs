@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -24,8 +25,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 struct Place {
     server: Server,
     proxy: Proxy,
-    _simulator: RunningSimulator,
-    _folder: tempfile::TempDir,
+    simulator: RunningSimulator,
+    folder: tempfile::TempDir,
     gateway: Running,
 }
 
@@ -42,6 +43,17 @@ impl Place {
         let proxy = Proxy::start(server.socket());
         let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
+        let gateway = Self::open(folder.path(), &proxy, &simulator);
+        Self {
+            server,
+            proxy,
+            simulator,
+            folder,
+            gateway,
+        }
+    }
+
+    fn open(folder: &Path, proxy: &Proxy, simulator: &RunningSimulator) -> Running {
         let text = format!(
             r#"
             listen = "127.0.0.1:0"
@@ -60,18 +72,17 @@ impl Place {
             requests = ["100000/1s"]
             ramp = false
             "#,
-            folder.path().display(),
+            folder.display(),
             proxy.url(),
             simulator.base_url()
         );
-        let gateway = start(Config::parse(&text, "test", &|_: &str| None).unwrap());
-        Self {
-            server,
-            proxy,
-            _simulator: simulator,
-            _folder: folder,
-            gateway,
-        }
+        start(Config::parse(&text, "test", &|_: &str| None).unwrap())
+    }
+
+    /// Ends the gateway.
+    async fn stop(&mut self) {
+        drop(self.gateway.stop.take());
+        (&mut self.gateway.task).await.unwrap();
     }
 
     fn address(&self) -> SocketAddr {
@@ -132,8 +143,7 @@ impl Place {
 
     /// Ends the gateway; what the store has then.
     async fn records(mut self) -> Vec<Record> {
-        drop(self.gateway.stop.take());
-        (&mut self.gateway.task).await.unwrap();
+        self.stop().await;
         let store = self.server.store();
         let records = tokio::task::spawn_blocking(move || {
             let mut reader = Reader::new(store);
@@ -304,4 +314,28 @@ async fn while_the_database_is_away_keys_open_as_before_and_changes_are_refused_
     let (status, tenant) = place.admin("/tenants", &json!({ "name": "乙" })).await;
     assert_eq!(status, 201, "{tenant}");
     assert_eq!(call(&key).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_ends_while_the_database_is_away_leaves_its_records_to_the_next() {
+    let mut place = Place::new().await;
+    let key = place.make_key("研发部").await;
+    place.until_ready().await;
+    let load = Load::begin(place.address(), &key);
+    load.more(20).await;
+    place.proxy.cut();
+    place.until_away().await;
+    load.more(40).await;
+    let answered = load.end().await;
+    let begun = Instant::now();
+    place.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{begun:?}");
+    place.proxy.mend();
+    place.gateway = Place::open(place.folder.path(), &place.proxy, &place.simulator);
+    place
+        .until("the next has brought them", |value| {
+            value["status"] == "ready" && value["ledger"]["backlog_bytes"] == 0
+        })
+        .await;
+    assert_all_once(&place.records().await, &answered);
 }

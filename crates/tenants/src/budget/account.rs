@@ -135,12 +135,18 @@ impl Account {
         }
     }
 
-    /// Takes what other replicas have used in a period.
-    pub(super) fn told(&mut self, index: i64, others: u64) {
-        if index == self.current.index {
-            self.current.restored = others;
-            self.is_restored = true;
+    /// Takes what other replicas have used in a period. Where that may not be all, what is known is
+    /// not forgotten.
+    pub(super) fn told(&mut self, (index, others, is_whole): (i64, u64, bool)) {
+        if index != self.current.index {
+            return;
         }
+        let known = self.current.restored;
+        self.current.restored = if is_whole && self.is_restored {
+            others
+        } else {
+            known.max(others)
+        };
     }
 
     /// Whether nothing that runs has reserved here.

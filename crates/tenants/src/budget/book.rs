@@ -169,13 +169,23 @@ impl Book {
         self.nodes.get_mut(&key.node)?.counted(key, at)
     }
 
-    pub(super) fn told(&mut self, id: AccountId, index: i64, others: u64) {
+    pub(super) fn expect_ledger(&mut self) {
+        let accounts = self
+            .nodes
+            .values_mut()
+            .flat_map(|counts| &mut counts.accounts);
+        for account in accounts {
+            account.is_restored = false;
+        }
+    }
+
+    pub(super) fn told(&mut self, id: AccountId, told: (i64, u64, bool)) {
         let account = self.nodes.get_mut(&id.node).and_then(|counts| {
             let mut accounts = counts.accounts.iter_mut();
             accounts.find(|account| account.id == id)
         });
         if let Some(account) = account {
-            account.told(index, others);
+            account.told(told);
         }
     }
 

@@ -89,12 +89,12 @@ impl Counts {
     pub(super) fn counted(&mut self, key: &HoldKey, at: Instant) -> Option<Counted> {
         let window = |window: &mut SlidingWindow| Counted {
             settled: window.used(at),
-            reserved: 0,
+            ..Counted::default()
         };
         match key.kind {
             LimitKind::Concurrency => Some(Counted {
-                settled: 0,
                 reserved: self.running,
+                ..Counted::default()
             }),
             LimitKind::RequestsPerMinute => Some(window(&mut self.requests)),
             LimitKind::TokensPerMinute => Some(window(&mut self.tokens)),
@@ -114,6 +114,7 @@ impl Counts {
                 (tally.index == key.index).then_some(Counted {
                     settled: tally.used,
                     reserved: tally.reserved,
+                    restored: tally.restored,
                 })
             }
         }

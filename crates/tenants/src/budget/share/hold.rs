@@ -36,6 +36,8 @@ pub(crate) struct Counted {
     pub(crate) settled: u64,
     /// What runs.
     pub(crate) reserved: u64,
+    /// What others have spent of a budget, as far as is known.
+    pub(crate) restored: u64,
 }
 
 /// One limit of one node.
@@ -74,8 +76,6 @@ enum Part {
 struct PotPart {
     /// What was spent in all as the pot told, and what of that by this replica, in steps.
     told: Option<(u64, u64)>,
-    /// What the ledger says was spent before this replica.
-    restored: u64,
     is_short: bool,
     last: PotReport,
     settled: u64,
@@ -121,11 +121,8 @@ impl Hold {
         self.limit = standing.limit;
         self.touched = self.touched.max(standing.now);
         let needed = standing.needed.saturating_sub(standing.here);
-        let allotted = match &mut self.part {
-            Part::Pot(pot) => {
-                pot.restored = standing.restored;
-                self.cap.saturating_mul(step(standing.kind))
-            }
+        let allotted = match self.part {
+            Part::Pot(_) => self.cap.saturating_mul(step(standing.kind)),
             Part::Window { .. } => self.cap,
         };
         let allotted = allotted.min(standing.limit.saturating_sub(standing.restored));
@@ -143,6 +140,13 @@ impl Hold {
     pub(super) fn is_denied(&self, now: Instant) -> bool {
         self.denied
             .is_some_and(|at| now.saturating_duration_since(at) < DENIAL)
+    }
+
+    /// All is to be told again: whoever kept it has lost it.
+    pub(super) fn reclaim(&mut self) {
+        self.renewed = None;
+        self.denied = None;
+        self.lacked = None;
     }
 
     /// Whether it is time to ask for more.
@@ -187,8 +191,12 @@ impl Hold {
                 let is_same = pot.last.spent == report.spent
                     && pot.last.kept == report.kept
                     && (pot.last.need, report.need) == (0, 0)
-                    && pot.last.limit == report.limit;
-                if is_same && passed < POT_UPKEEP && self.renewed.is_some() {
+                    && pot.last.limit == report.limit
+                    && pot
+                        .told
+                        .is_none_or(|(told, _)| report.base <= told.max(pot.last.base));
+                let is_upkept = report.kept == 0 || passed < POT_UPKEEP;
+                if is_same && is_upkept && self.renewed.is_some() {
                     return None;
                 }
                 pot.last = report;
@@ -253,13 +261,11 @@ impl Hold {
             let needed = taken.saturating_add(least).div_ceil(step);
             needed.saturating_sub(self.cap)
         });
-        match pot.told {
-            Some((base, base_spent)) => {
-                report.is_told = true;
-                (report.base, report.base_spent) = (base, base_spent);
-            }
-            None => report.base = pot.restored.div_ceil(step),
+        if let Some((_, base_spent)) = pot.told {
+            (report.is_told, report.base_spent) = (true, base_spent);
         }
+        let others = counted.restored.div_ceil(step);
+        report.base = others.saturating_add(report.base_spent);
         report
     }
 

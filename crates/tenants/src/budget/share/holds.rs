@@ -82,6 +82,16 @@ impl Holds {
         self.0.is_reachable.store(is_reachable, Ordering::Relaxed);
     }
 
+    /// Whoever divides the limits has lost what it knew: all of it is to be told again, before
+    /// anything is given out.
+    pub fn reclaim(&self, budgets: &Budgets) {
+        // What those spent who have left since nobody can tell but the ledger.
+        budgets.expect_ledger();
+        for (_, hold) in self.all() {
+            hold.lock().reclaim();
+        }
+    }
+
     /// What is to be told now. Limits that nobody uses any more are forgotten on the way; the last
     /// of what they held is given back with `leaves`.
     pub fn due(&self, budgets: &Budgets, now: Now) -> Vec<Ask> {
@@ -102,10 +112,12 @@ impl Holds {
             });
             asks.extend(report.map(|report| Ask::new(key, member, report)));
         }
-        let mut holds = self.0.holds.write();
-        for key in over {
-            // The period is over, or the node is gone.
-            holds.remove(&key);
+        if !over.is_empty() {
+            let mut holds = self.0.holds.write();
+            for key in over {
+                // The period is over, or the node is gone.
+                holds.remove(&key);
+            }
         }
         asks
     }
@@ -126,7 +138,8 @@ impl Holds {
             (hold.tenant, others)
         };
         if let Some(account) = account_of(key) {
-            budgets.told(tenant, account, key.index, others, now);
+            let is_whole = !answer.in_grace;
+            budgets.told(tenant, account, (key.index, others, is_whole), now);
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// When a pot gives up waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PotTerms {
-    /// For how long nothing is given out when a pot was lost in the middle of its period: replicas
-    /// claim what they hold first.
+    /// For how long nothing is given out when a pot was lost in the middle of its period, or all of
+    /// them may have been: replicas claim what they hold first.
     pub grace: Duration,
     /// After how long without a word of a replica what it holds counts as spent.
     pub gone: Duration,
@@ -16,7 +16,7 @@ pub struct PotTerms {
 impl Default for PotTerms {
     fn default() -> Self {
         Self {
-            grace: Duration::from_secs(3),
+            grace: Duration::from_millis(1_500),
             gone: Duration::from_mins(15),
         }
     }
@@ -73,7 +73,12 @@ pub struct PotAnswer {
 #[derive(Clone, Debug)]
 pub struct Pot {
     terms: PotTerms,
-    used: u64,
+    /// What was spent before this pot was made, as far as anybody knows.
+    base: u64,
+    /// What was spent since, and what its replicas had not told before it was made.
+    added: u64,
+    /// Until when whoever keeps the pots is taken to have lost all of them.
+    fresh_until: u64,
     /// `None` before the first report.
     grace_until: Option<u64>,
     replicas: BTreeMap<String, Held>,
@@ -94,9 +99,19 @@ impl Pot {
     pub fn new(terms: PotTerms) -> Self {
         Self {
             terms,
-            used: 0,
+            base: 0,
+            added: 0,
+            fresh_until: 0,
             grace_until: None,
             replicas: BTreeMap::new(),
+        }
+    }
+
+    /// A pot that is made where nothing is known of any, which may be for want of memory.
+    pub fn of_fresh(terms: PotTerms, fresh_since: Duration) -> Self {
+        Self {
+            fresh_until: millis(fresh_since).saturating_add(millis(terms.grace)),
+            ..Self::new(terms)
         }
     }
 
@@ -113,7 +128,8 @@ impl Pot {
             spare = spare.saturating_add(other.spare);
             others_lack |= other.need > 0;
         }
-        let gone = self.used.saturating_add(held).saturating_add(report.kept);
+        let used = self.used();
+        let gone = used.saturating_add(held).saturating_add(report.kept);
         let free = report.limit.saturating_sub(gone);
         let wanted = report.wanted.max(report.need);
         let given = if in_grace || report.need > free {
@@ -136,7 +152,7 @@ impl Pot {
         };
         self.replicas.insert(id.to_owned(), mine);
         Some(PotAnswer {
-            used: self.used,
+            used,
             held: mine.amount,
             spare_elsewhere: spare,
             is_short: others_lack || gone > report.limit,
@@ -147,7 +163,7 @@ impl Pot {
     /// A replica ends. What it keeps, of requests that it did not see end, counts as spent.
     pub fn leave(&mut self, id: &str, report: &PotReport, now: Duration) {
         if self.take(id, report, millis(now)).is_some() {
-            self.used = self.used.saturating_add(report.kept);
+            self.added = self.added.saturating_add(report.kept);
             self.replicas.remove(id);
         }
     }
@@ -155,7 +171,17 @@ impl Pot {
     /// What was spent and what is held.
     pub fn counted(&self) -> u64 {
         let held = self.replicas.values().map(|held| held.amount);
-        held.fold(self.used, u64::saturating_add)
+        held.fold(self.used(), u64::saturating_add)
+    }
+
+    fn used(&self) -> u64 {
+        self.base.saturating_add(self.added)
+    }
+
+    /// Counts at least so much as spent.
+    fn raise_to(&mut self, used: u64) {
+        let missing = used.saturating_sub(self.used());
+        self.base = self.base.saturating_add(missing);
     }
 
     /// Counts what a replica has spent since its last report.
@@ -166,7 +192,8 @@ impl Pot {
         }
         let is_new = self.grace_until.is_none();
         let grace_until = *self.grace_until.get_or_insert_with(|| {
-            let is_lost = report.base > 0 || report.spent > 0 || report.kept > 0;
+            let is_lost =
+                now < self.fresh_until || report.base > 0 || report.spent > 0 || report.kept > 0;
             if is_lost {
                 now.saturating_add(millis(self.terms.grace))
             } else {
@@ -174,30 +201,34 @@ impl Pot {
             }
         });
         let gone_before = now.saturating_sub(millis(self.terms.gone));
-        let used = &mut self.used;
+        let added = &mut self.added;
         self.replicas.retain(|other, held| {
             let stays = held.seen >= gone_before || other == id;
             if !stays {
-                *used = used.saturating_add(held.amount);
+                *added = added.saturating_add(held.amount);
             }
             stays
         });
-        // What the ledger says counts until the pot itself knows better.
-        let base_counts = report.is_told || is_new || now < grace_until;
         let since_base = report.spent.saturating_sub(report.base_spent);
         match known {
             Some(known) => {
                 let since = report.spent.saturating_sub(known.spent);
-                *used = used.saturating_add(since);
+                self.added = self.added.saturating_add(since);
                 if report.is_told {
-                    *used = (*used).max(report.base.saturating_add(since_base));
+                    self.raise_to(report.base.saturating_add(since_base));
                 }
             }
+            // Of a pot that is new nobody knows all: what was told last counts, and what each has
+            // spent since it was told. What the ledger says counts until the pot knows better.
+            None if is_new || now < grace_until => {
+                self.base = self.base.max(report.base);
+                self.added = self.added.saturating_add(since_base);
+            }
             None => {
-                if base_counts {
-                    *used = (*used).max(report.base);
+                if report.is_told {
+                    self.raise_to(report.base);
                 }
-                *used = used.saturating_add(since_base);
+                self.added = self.added.saturating_add(since_base);
             }
         }
         Some(Held {

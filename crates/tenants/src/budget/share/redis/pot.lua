@@ -1,7 +1,9 @@
 -- Takes one replica's report of one budget and answers what it may spend from now on.
 -- The same rules as `Pot` in share/pot.rs, step by step.
 --
--- KEYS[1]  the pot's hash: `used`, `grace`, and `r:<id>` for each replica
+-- KEYS[1]  the pot's hash: `base`, `added`, `grace`, and `r:<id>` for each replica
+-- KEYS[2]  what is there until the server loses its data
+-- KEYS[3]  what is there for a while after it was found missing
 -- ARGV     id, sequence, limit, base, 1 when the pot told the base, base_spent, spent, kept, need,
 --          wanted, grace and gone in ms, 1 when the replica leaves, how long to keep the pot in ms,
 --          the time in ms, or nothing for the server's own, spare
@@ -20,12 +22,14 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
-local used, grace_until, replicas = 0, nil, {}
+local own_base, added, grace_until, replicas = 0, 0, nil, {}
 local fields = redis.call('HGETALL', KEYS[1])
 for place = 1, #fields, 2 do
   local name, value = fields[place], fields[place + 1]
-  if name == 'used' then
-    used = tonumber(value)
+  if name == 'base' then
+    own_base = tonumber(value)
+  elseif name == 'added' then
+    added = tonumber(value)
   elseif name == 'grace' then
     grace_until = tonumber(value)
   else
@@ -40,41 +44,51 @@ end
 
 local is_new = grace_until == nil
 if is_new then
-  local is_lost = base > 0 or spent > 0 or kept > 0
+  if redis.call('SETNX', KEYS[2], id) == 1 then
+    redis.call('SET', KEYS[3], id, 'PX', grace)
+  end
+  local is_fresh = redis.call('EXISTS', KEYS[3]) == 1
+  local is_lost = is_fresh or base > 0 or spent > 0 or kept > 0
   grace_until = is_lost and now + grace or 0
 end
 local gone_before = math.max(0, now - gone_after)
 for other, held in pairs(replicas) do
   if held[SEEN] < gone_before and other ~= id then
-    used = used + held[HELD]
+    added = added + held[HELD]
     replicas[other] = nil
     redis.call('HDEL', KEYS[1], 'r:' .. other)
   end
 end
 
 local in_grace = now < grace_until
+local function raise_to(used)
+  own_base = own_base + math.max(0, used - own_base - added)
+end
 local since_base = math.max(0, spent - base_spent)
 if me then
-  used = used + math.max(0, spent - me[SPENT])
+  added = added + math.max(0, spent - me[SPENT])
   if is_told then
-    used = math.max(used, base + since_base)
+    raise_to(base + since_base)
   end
+elseif is_new or in_grace then
+  own_base = math.max(own_base, base)
+  added = added + since_base
 else
-  if is_told or is_new or in_grace then
-    used = math.max(used, base)
+  if is_told then
+    raise_to(base)
   end
-  used = used + since_base
+  added = added + since_base
 end
 spent = math.max(spent, me and me[SPENT] or 0)
 
 local function store()
-  redis.call('HSET', KEYS[1], 'used', string.format('%.0f', used),
-    'grace', string.format('%.0f', grace_until))
+  redis.call('HSET', KEYS[1], 'base', string.format('%.0f', own_base),
+    'added', string.format('%.0f', added), 'grace', string.format('%.0f', grace_until))
   redis.call('PEXPIRE', KEYS[1], keep)
 end
 
 if leaves then
-  used = used + kept
+  added = added + kept
   redis.call('HDEL', KEYS[1], 'r:' .. id)
   store()
   return {}
@@ -88,6 +102,7 @@ for other, its in pairs(replicas) do
     others_lack = others_lack or its[NEED] > 0
   end
 end
+local used = own_base + added
 local gone = used + held + kept
 local free = math.max(0, limit - gone)
 local given

@@ -18,6 +18,10 @@ pub struct PotScript(Script);
 pub struct PotMember<'a> {
     /// Where the pot stands in Redis.
     pub key: &'a str,
+    /// What stands in Redis until it loses its data.
+    pub mark: &'a str,
+    /// What stands there for a while after the mark was found missing.
+    pub fresh: &'a str,
     /// The replica.
     pub id: &'a str,
     /// When it gives up waiting.
@@ -80,6 +84,8 @@ impl PotScript {
         let now = member.now.map(|now| millis(now).to_string());
         let mut invocation = self.0.key(member.key);
         invocation
+            .key(member.mark)
+            .key(member.fresh)
             .arg(member.id)
             .arg(report.sequence)
             .arg(figure(report.limit))

@@ -26,6 +26,9 @@ const RECONNECT: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_millis(50);
 /// Every so many ticks what nobody uses is given back.
 const TIDY_EVERY: u32 = 20;
+/// Every so many ticks it is looked whether the server has lost its data: several times in a pot's
+/// time of grace.
+const LOOK_EVERY: u32 = 10;
 /// Questions under way at the same time.
 const CONCURRENT: usize = 64;
 
@@ -45,6 +48,15 @@ pub(super) struct Worker {
     status: Arc<Mutex<ShareStatus>>,
     answers: watch::Sender<u64>,
     ticks: u32,
+    /// What the server remembers until it loses everything.
+    mark: Option<String>,
+    names: Names,
+}
+
+/// Where that stands, and what is there for a while after it was found missing.
+struct Names {
+    mark: String,
+    fresh: String,
 }
 
 /// A question with its answer.
@@ -62,7 +74,12 @@ impl Worker {
         answers: watch::Sender<u64>,
     ) -> Result<Self, ShareError> {
         let client = Client::open(config.url.as_str()).map_err(|_| ShareError::Address)?;
+        let names = Names {
+            mark: format!("{}mark", config.prefix),
+            fresh: format!("{}fresh", config.prefix),
+        };
         Ok(Self {
+            names,
             budgets: shared.budgets.clone(),
             holds: shared.holds.clone(),
             wanted: Arc::clone(&shared.wanted),
@@ -75,6 +92,7 @@ impl Worker {
             status,
             answers,
             ticks: 0,
+            mark: None,
         })
     }
 
@@ -107,14 +125,36 @@ impl Worker {
     /// Connects where that is needed, tells and asks.
     async fn round(&mut self, connection: &mut Option<MultiplexedConnection>) -> Result<(), Error> {
         let open = match connection {
-            Some(open) => open,
-            None => connection.insert(self.connect().await?),
+            Some(open) => open.clone(),
+            None => {
+                let open = self.connect().await?;
+                self.look_for_loss(&open).await?;
+                connection.insert(open).clone()
+            }
         };
-        let open = open.clone();
         self.ask(&open).await?;
         self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(LOOK_EVERY) {
+            self.look_for_loss(&open).await?;
+        }
         if self.ticks.is_multiple_of(TIDY_EVERY) {
             self.give_back(&open, true).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the server has lost what it was told. Then all replicas tell it again, while its new
+    /// pots give nothing out.
+    async fn look_for_loss(&mut self, connection: &MultiplexedConnection) -> Result<(), Error> {
+        let mut connection = connection.clone();
+        let mark: Option<String> = redis::cmd("GET")
+            .arg(&self.names.mark)
+            .query_async(&mut connection)
+            .await?;
+        let known = std::mem::replace(&mut self.mark, mark);
+        if known.is_some() && known != self.mark {
+            tracing::warn!("Redis has lost its data: limits and budgets of tenants are told again");
+            self.holds.reclaim(&self.budgets);
         }
         Ok(())
     }
@@ -203,23 +243,29 @@ impl Worker {
     /// Gives back what is held and not used.
     async fn give_back(&self, connection: &MultiplexedConnection, only_idle: bool) {
         let now = (self.clock)();
-        for ask in self.holds.farewells(&self.budgets, now, only_idle) {
-            let (name, id) = (self.name(&ask.key), self.member(&ask));
-            let mut connection = connection.clone();
-            let left = match &ask.what {
-                AskWhat::Pot(report) => {
-                    let member = self.pot_member(&name, &id, &ask.key);
-                    self.pots.leave(&mut connection, &member, report).await
-                }
-                AskWhat::Window(renewal) => {
-                    let member = self.lease_member(&name, &id);
-                    self.leases.leave(&mut connection, &member, renewal).await
-                }
-            };
-            if let Err(error) = left {
-                // Leases end by themselves; what is held of a budget counts as spent after a while.
-                self.failed(&error);
-                return;
+        let farewells = self.holds.farewells(&self.budgets, now, only_idle);
+        let said = stream::iter(farewells).map(|ask| self.say_farewell(connection.clone(), ask));
+        let said: Vec<Result<(), Error>> = said.buffer_unordered(CONCURRENT).collect().await;
+        if let Some(error) = said.into_iter().find_map(Result::err) {
+            // Leases end by themselves; what is held of a budget counts as spent after a while.
+            self.failed(&error);
+        }
+    }
+
+    async fn say_farewell(
+        &self,
+        mut connection: MultiplexedConnection,
+        ask: Ask,
+    ) -> Result<(), Error> {
+        let (name, id) = (self.name(&ask.key), self.member(&ask));
+        match &ask.what {
+            AskWhat::Pot(report) => {
+                let member = self.pot_member(&name, &id, &ask.key);
+                self.pots.leave(&mut connection, &member, report).await
+            }
+            AskWhat::Window(renewal) => {
+                let member = self.lease_member(&name, &id);
+                self.leases.leave(&mut connection, &member, renewal).await
             }
         }
     }
@@ -242,6 +288,8 @@ impl Worker {
         };
         PotMember {
             key,
+            mark: &self.names.mark,
+            fresh: &self.names.fresh,
             id,
             terms: &self.config.pots,
             keep,

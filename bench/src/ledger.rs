@@ -32,21 +32,27 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let begin = a_beginning();
         let at = Instant::now();
         let entry = ledger.begin(&begin);
-        let begun = at.elapsed();
+        let to_begin = at.elapsed();
         let end = an_end();
         let at = Instant::now();
         entry.settle(&end);
-        let settled = at.elapsed();
-        begins.push(begun);
-        settles.push(settled);
-        both.push(begun + settled);
+        let to_settle = at.elapsed();
+        begins.push(to_begin);
+        settles.push(to_settle);
+        both.push(to_begin + to_settle);
     }
-    println!("{:16}{:>10}{:>10}{:>10}{:>10}", "µs", "p50", "p90", "p99", "max");
+    println!(
+        "{:16}{:>10}{:>10}{:>10}{:>10}",
+        "µs", "p50", "p90", "p99", "max"
+    );
     for (name, durations) in [("begin", begins), ("settle", settles), ("both", both)] {
         let Percentiles { p50, p90, p99, max } = Percentiles::of(durations);
         println!("{name:16}{p50:>10.1}{p90:>10.1}{p99:>10.1}{max:>10.1}");
     }
-    anyhow::ensure!(ledger.flush(Duration::from_mins(1)), "not all is in the store");
+    anyhow::ensure!(
+        ledger.flush(Duration::from_mins(1)),
+        "not all is in the store"
+    );
     Ok(())
 }
 

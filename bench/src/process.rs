@@ -19,8 +19,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 const SHOWN_OUTPUT_BYTES: usize = 2000;
 
 /// Takes the core and the program's arguments.
-const PINNED: &str = r#"ulimit -Hn 65536 2>/dev/null
-ulimit -Sn "$(ulimit -Hn)"
+const PINNED: &str = r#"ulimit -Sn "$(ulimit -Hn)"
 core="$1"
 shift
 exec setpriv --pdeathsig TERM taskset -c "$core" "$@""#;

@@ -87,6 +87,20 @@ fn kib(text: &str, name: &str) -> anyhow::Result<u64> {
         .context("a size that is not a number")
 }
 
+/// How many files a process of this user may have open.
+pub(crate) fn most_open_files() -> anyhow::Result<usize> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let hard = line.and_then(|line| line.split_whitespace().nth(1));
+    // "unlimited" is more than any number.
+    Ok(hard
+        .context("no limit of open files")?
+        .parse()
+        .unwrap_or(usize::MAX))
+}
+
 /// Share of all cores that is in use, by anybody, during `time`.
 pub(crate) fn machine_busy(time: Duration) -> anyhow::Result<f64> {
     let sample = || parse_machine(&fs::read_to_string("/proc/stat")?);

@@ -29,7 +29,7 @@ pub(crate) struct Figures {
     pub(crate) idle_kib: Option<f64>,
     pub(crate) fresh_kib: Option<f64>,
     pub(crate) cold_start_ms: Option<f64>,
-    pub(crate) crowd_whole: Option<f64>,
+    pub(crate) crowd_lost: Option<f64>,
 }
 
 /// How a figure is set against others.
@@ -87,8 +87,8 @@ const ROWS: [Row; 18] = [
         comparison: Comparison::None,
     },
     Row {
-        title: "slow streams at once that came whole",
-        value: |figures| figures.crowd_whole,
+        title: "slow streams lost of 10,000 at once",
+        value: |figures| figures.crowd_lost,
         comparison: Comparison::None,
     },
     Row {

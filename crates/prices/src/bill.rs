@@ -81,30 +81,11 @@ impl<'a> Bill<'a> {
         }
     }
 
-    /// The tiers whose conditions, but for the input's length, are not contradicted.
-    pub(crate) fn allowed_tiers(&self) -> Result<Vec<&'a Tier>, PriceError> {
-        let context = &self.request.context;
-        let tiers = self.terms.tiers.iter();
-        let allowed: Vec<&Tier> = tiers.filter(|tier| tier.when.allow(context)).collect();
-        if !allowed.is_empty() {
-            return Ok(allowed);
-        }
-        let tiers = self.terms.tiers.iter();
-        let refused = tiers.flat_map(|tier| tier.when.refused(context));
-        Err(PriceError::NoTier {
-            entry: self.terms.entry.clone(),
-            said: distinct(refused)
-                .into_iter()
-                .map(|key| format!("{key} {}", context.said(key).unwrap_or_default()))
-                .collect(),
-        })
-    }
-
     /// The one tier that holds.
     fn tier(&mut self) -> Result<&'a Tier, PriceError> {
         // A request without input is a short one.
         let input = self.request.usage.input_tokens.max(1);
-        let allowed = self.allowed_tiers()?;
+        let allowed = self.terms.allowed_tiers(&self.request.context)?;
         let of_length =
             |tier: &&Tier| tier.when.is_above_start(input) && tier.when.is_within_end(input);
         let mut fitting: Vec<&Tier> = allowed.iter().copied().filter(of_length).collect();
@@ -388,7 +369,7 @@ pub(crate) fn check(usage: &Usage) -> Result<(), PriceError> {
     Err(PriceError::Inconsistent { what })
 }
 
-fn distinct(keys: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+pub(crate) fn distinct(keys: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     let mut found = Vec::new();
     for key in keys {
         if !found.contains(&key) {

@@ -43,7 +43,10 @@ pub(crate) fn estimate(book: &PriceBook, request: &Request) -> Result<Cost, Pric
 }
 
 fn bound(book: &PriceBook, request: &Request, terms: &Terms<'_>) -> Result<Cost, PriceError> {
-    let tiers = Bill::new(book, request, terms.clone())?.allowed_tiers()?;
+    let tiers = match terms.allowed_tiers(&request.context) {
+        Ok(tiers) => tiers,
+        Err(error) => return Err(unfit(book, request, terms).unwrap_or(error)),
+    };
     let longest = tiers
         .iter()
         .filter_map(|tier| tier.when.input_tokens_lte)
@@ -68,10 +71,18 @@ fn bound(book: &PriceBook, request: &Request, terms: &Terms<'_>) -> Result<Cost,
             dearest = Some(cost);
         }
     }
-    dearest.ok_or_else(|| PriceError::NoQuantity {
-        entry: terms.entry.clone(),
-        unit: terms.unit,
+    dearest.ok_or_else(|| {
+        let nothing = || PriceError::NoQuantity {
+            entry: terms.entry.clone(),
+            unit: terms.unit,
+        };
+        unfit(book, request, terms).unwrap_or_else(nothing)
     })
+}
+
+/// Why no bill at all can be written by these terms.
+fn unfit(book: &PriceBook, request: &Request, terms: &Terms<'_>) -> Option<PriceError> {
+    Bill::new(book, request, terms.clone()).err()
 }
 
 fn with_tier(

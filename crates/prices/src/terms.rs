@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use crate::bill::distinct;
 use crate::book::PriceBook;
 use crate::cost::Note;
 use crate::error::{PriceError, Unpriced};
@@ -9,6 +10,7 @@ use crate::listing::{Entry, Promotion};
 use crate::overrides::Stated;
 use crate::request::Request;
 use crate::tier::{CacheTerms, Currency, Items, Tier, Unit};
+use crate::usage::Context;
 
 /// Scopes of a region, the likeliest first, for requests that name none.
 const SCOPES: [&str; 6] = [
@@ -54,20 +56,16 @@ impl<'a> Terms<'a> {
             region: request.region.clone(),
             reason,
         };
-        let mut problem = Unpriced::Model;
-        for name in names(book, request) {
+        let mut problem = match by_name(book, request, &request.model) {
+            Ok(found) => return Ok(found),
+            Err(reason) => reason,
+        };
+        for name in other_names(book, request) {
             match by_name(book, request, name) {
                 Ok(mut found) => {
-                    if name != request.model {
+                    for terms in &mut found {
                         let model = name.to_owned();
-                        for terms in &mut found {
-                            terms.notes.insert(
-                                0,
-                                Note::PricedAs {
-                                    model: model.clone(),
-                                },
-                            );
-                        }
+                        terms.notes.insert(0, Note::PricedAs { model });
                     }
                     return Ok(found);
                 }
@@ -79,6 +77,24 @@ impl<'a> Terms<'a> {
         Err(unpriced(problem))
     }
 
+    /// The tiers whose conditions, but for the input's length, are not contradicted.
+    pub(crate) fn allowed_tiers(&self, context: &Context) -> Result<Vec<&'a Tier>, PriceError> {
+        let tiers = self.tiers.iter();
+        let allowed: Vec<&Tier> = tiers.filter(|tier| tier.when.allow(context)).collect();
+        if !allowed.is_empty() {
+            return Ok(allowed);
+        }
+        let tiers = self.tiers.iter();
+        let refused = tiers.flat_map(|tier| tier.when.refused(context));
+        Err(PriceError::NoTier {
+            entry: self.entry.clone(),
+            said: distinct(refused)
+                .into_iter()
+                .map(|key| format!("{key} {}", context.said(key).unwrap_or_default()))
+                .collect(),
+        })
+    }
+
     /// The figures of a tier in the currency of these terms.
     pub(crate) fn items<'t>(&self, tier: &'t Tier) -> &'t Items {
         match (self.column, &tier.usd) {
@@ -88,9 +104,9 @@ impl<'a> Terms<'a> {
     }
 }
 
-/// The ids under which a price may stand: the model's own, its alias, the stable id that equals it
-/// in that region, its family.
-fn names<'a>(book: &'a PriceBook, request: &'a Request) -> Vec<&'a str> {
+/// The other ids under which a price may stand: the model's alias, the stable id that equals it in
+/// that region, its family.
+fn other_names<'a>(book: &'a PriceBook, request: &'a Request) -> Vec<&'a str> {
     let mut names = vec![request.model.as_str()];
     names.extend(book.aliases.get(&request.model).map(String::as_str));
     let listing = &book.listing;
@@ -105,6 +121,7 @@ fn names<'a>(book: &'a PriceBook, request: &'a Request) -> Vec<&'a str> {
         let of_family = families.filter(|(prefix, _)| direct.starts_with(prefix.as_str()));
         names.extend(of_family.map(|(_, model)| model.as_str()));
     }
+    names.retain(|name| *name != request.model);
     names
 }
 

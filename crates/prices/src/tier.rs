@@ -20,12 +20,19 @@ pub enum Currency {
     Usd,
 }
 
-impl fmt::Display for Currency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Currency {
+    /// Its ISO 4217 code.
+    pub fn code(self) -> &'static str {
+        match self {
             Self::Cny => "CNY",
             Self::Usd => "USD",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
     }
 }
 

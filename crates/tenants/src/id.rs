@@ -14,6 +14,9 @@ pub(crate) const BASE62: &[u8; 62] =
 /// So many random digits have 59 bits: enough that no two of an installation's ids meet.
 const DIGITS: usize = 10;
 
+/// A letter, an underscore and the digits.
+const LENGTH: usize = 2 + DIGITS;
+
 /// The operating system gave no random bytes.
 #[derive(Debug, Error)]
 #[error("the operating system's random source gave nothing")]
@@ -63,7 +66,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name([u8; DIGITS]);
+        pub struct $name([u8; LENGTH]);
 
         impl $name {
             /// A new id of the operating system's random source.
@@ -71,7 +74,7 @@ macro_rules! id {
             /// # Errors
             /// [`RandomError`] when the system has no random bytes.
             pub fn random() -> Result<Self, RandomError> {
-                random_digits().map(Self)
+                random_digits().map(Self::of_digits)
             }
 
             /// The id that belongs to a name, for what stands in a configuration and not in the
@@ -83,13 +86,25 @@ macro_rules! id {
                     .finalize();
                 let mut head = [0; 8];
                 head.copy_from_slice(&digest[..8]);
-                Self(digits_of(u64::from_be_bytes(head)))
+                Self::of_digits(digits_of(u64::from_be_bytes(head)))
+            }
+
+            /// The id as it is written.
+            pub fn as_str(&self) -> &str {
+                as_text(&self.0)
+            }
+
+            fn of_digits(digits: [u8; DIGITS]) -> Self {
+                let mut text = [b'_'; LENGTH];
+                text[0] = u8::try_from($prefix).unwrap_or_default();
+                text[2..].copy_from_slice(&digits);
+                Self(text)
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{}", $prefix, as_text(&self.0))
+                f.write_str(self.as_str())
             }
         }
 
@@ -110,7 +125,7 @@ macro_rules! id {
                     .ok_or(invalid)?;
                 let digits: [u8; DIGITS] = digits.as_bytes().try_into().map_err(|_| invalid)?;
                 let is_id = digits.iter().all(u8::is_ascii_alphanumeric);
-                is_id.then_some(Self(digits)).ok_or(invalid)
+                is_id.then_some(Self::of_digits(digits)).ok_or(invalid)
             }
         }
 

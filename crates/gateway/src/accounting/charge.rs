@@ -101,13 +101,9 @@ impl Accounting {
             _ => None,
         };
         let mut begin = Begin::new(asked.id, asked.started_unix_ms);
-        let ids = asked.caller.map(|caller| {
-            (
-                caller.tenant_id().to_string(),
-                caller.project_id().to_string(),
-                caller.key_id().to_string(),
-            )
-        });
+        let ids = asked
+            .caller
+            .map(|caller| (caller.tenant_id(), caller.project_id(), caller.key_id()));
         match &ids {
             Some((tenant, project, key)) => {
                 begin.tenant = Some(tenant.as_str().into());
@@ -201,7 +197,7 @@ impl Charge {
         if let Some(reservation) = reservation {
             let nothing = Price::Paid {
                 total: Decimal::ZERO,
-                currency: "CNY".to_owned(),
+                currency: "CNY",
             };
             let spent = accounting.spent(price.as_ref().unwrap_or(&nothing), total);
             reservation.settle(&spent, accounting.now().monotonic);

@@ -19,7 +19,10 @@ pub(super) struct Place<'a> {
 /// An exact amount, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Price {
-    Paid { total: Decimal, currency: String },
+    Paid {
+        total: Decimal,
+        currency: &'static str,
+    },
     Unpriced(String),
 }
 
@@ -34,7 +37,7 @@ impl Place<'_> {
         match result {
             Ok(cost) => Price::Paid {
                 total: cost.total,
-                currency: cost.currency.to_string(),
+                currency: cost.currency.code(),
             },
             Err(error) => Price::Unpriced(error.to_string()),
         }
@@ -44,7 +47,7 @@ impl Place<'_> {
     fn free() -> Price {
         Price::Paid {
             total: Decimal::ZERO,
-            currency: "CNY".to_owned(),
+            currency: "CNY",
         }
     }
 
@@ -118,10 +121,7 @@ mod tests {
             panic!("a price was expected");
         };
         // 6,000 × 0.8 + 4,000 × 0.8 × 0.2 + 1,000 × 2, by the million
-        assert_eq!(
-            (total.to_string().as_str(), currency.as_str()),
-            ("0.00744", "CNY")
-        );
+        assert_eq!((total.to_string().as_str(), currency), ("0.00744", "CNY"));
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn report(bytes: &[u8], dialect: Dialect) -> Option<Usage> {
     let value = values.next()?.ok()?;
     match dialect {
         Dialect::Anthropic => bailian_wire::anthropic::decode_usage(&value),
-        _ => Usage::from_member(Some(&value)),
+        _ => Usage::from_report(value),
     }
 }
 

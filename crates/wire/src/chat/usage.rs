@@ -89,13 +89,20 @@ impl Usage {
 
     /// Reads a usage member; `null`, an empty object and anything else say nothing.
     pub fn from_member(member: Option<&Value>) -> Option<Self> {
-        match member? {
-            Value::Object(object) if !object.is_empty() => {
-                Some(Self::from_value(Value::Object(object.clone())))
-            }
-            _ => None,
-        }
+        member
+            .filter(|member| says_something(member))
+            .cloned()
+            .map(Self::from_value)
     }
+
+    /// The same for a member that nobody needs any more.
+    pub fn from_report(report: Value) -> Option<Self> {
+        says_something(&report).then(|| Self::from_value(report))
+    }
+}
+
+fn says_something(member: &Value) -> bool {
+    member.as_object().is_some_and(|object| !object.is_empty())
 }
 
 #[cfg(test)]

@@ -272,8 +272,16 @@ fn what_a_request_said_is_shown_where_its_tenant_wants_it_kept() {
     assert_eq!(field(&fields, "keep_content"), Some("30 days, redacted"));
     let (key, _) = place.told(&["keys", "create", "客服", "--tenant", "研发部"]);
     assert_eq!(place.call(key.trim_end()), 200);
-    place.told(&["tenants", "create", "市场部"]);
-    let (silent, _) = place.told(&["keys", "create", "门店", "--tenant", "市场部"]);
+    let new = [
+        "keys",
+        "create",
+        "门店",
+        "--tenant",
+        "研发部",
+        "--keep-content",
+        "0",
+    ];
+    let (silent, _) = place.told(&new);
     assert_eq!(place.call(silent.trim_end()), 200);
     place.settled(2);
     let (json, _) = place.told(&["records", "--json"]);
@@ -288,8 +296,9 @@ fn what_a_request_said_is_shown_where_its_tenant_wants_it_kept() {
         assert_eq!(code, Some(1));
         assert!(said.contains("nothing is kept"), "{said}");
     }
-    let (log, _) = place.told(&["audit", "客服"]);
-    assert!(log.contains("read_content"), "{log}");
+    let (log, _) = place.told(&["audit", "--action", "read_content"]);
+    let read = format!("record: {}", records[1]["id"].as_str().unwrap());
+    assert_eq!(log.matches(&read).count(), 2, "{log}");
 }
 
 #[test]

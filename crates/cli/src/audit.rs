@@ -10,12 +10,23 @@ use crate::moments::{Clock, Side as When};
 use crate::nodes;
 use crate::table::{self, Side};
 
+/// What the log tells of.
+const ACTIONS: [&str; 7] = [
+    "create",
+    "update",
+    "rotate",
+    "revoke",
+    "delete",
+    "read_content",
+    "delete_content",
+];
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Shows what was done to the tenant, project or key with this name (as it was then) or id.
     of: Option<String>,
     /// Shows this alone.
-    #[arg(long, value_parser = ["create", "update", "rotate", "revoke", "delete"])]
+    #[arg(long, value_parser = ACTIONS)]
     action: Option<String>,
     /// Shows what was done at this moment or later, such as 7d (ago), today or 2026-11-27.
     #[arg(long, value_name = "MOMENT")]
@@ -106,7 +117,10 @@ fn row(entry: &Value, clock: Clock) -> Vec<String> {
         .into_iter()
         .filter(|change| !(is_new && change.starts_with("name: ")))
         .map(|change| change.replace(": - → ", ": "));
-    let changes: Vec<String> = changes.collect();
+    // Of which request the content was read or deleted.
+    let record = after["record"].as_str();
+    let record = record.map(|id| format!("record: {}", clean(id)));
+    let changes: Vec<String> = changes.chain(record).collect();
     vec![
         entry["number"].to_string(),
         clock.show(&text(entry, "at")),

@@ -30,6 +30,10 @@ pub(crate) struct Arguments {
     /// the id that upstream gave it.
     #[arg(conflicts_with_all = ["tenant", "project", "key", "model", "account", "outcome"])]
     id: Option<String>,
+    /// Shows what it said and was answered, where its tenant wanted that kept. The audit log notes who
+    /// reads it.
+    #[arg(long, requires = "id")]
+    content: bool,
     /// Lists those of this tenant, by its name or id.
     #[arg(long)]
     tenant: Option<String>,
@@ -74,6 +78,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let admin = Admin::open(&arguments.access)?;
     let times = times.iter().map(|(name, at)| (*name, at.as_str()));
     let mut query: Vec<(&str, &str)> = times.collect();
+    if let Some(id) = arguments.id.as_deref().filter(|_| arguments.content) {
+        let content = content(&admin, id.trim(), &query)?;
+        if arguments.json {
+            return admin::print(&format!("{content:#}\n"));
+        }
+        return admin::print(&both(&content));
+    }
     if let Some(id) = &arguments.id {
         let record = find(&admin, id.trim(), &query)?;
         if arguments.json {
@@ -132,6 +143,42 @@ fn find(admin: &Admin, id: &str, times: &[(&str, &str)]) -> Result<Value, Failur
             clean(id)
         ))
     })
+}
+
+/// What is kept of a request, by its id, else by the one that upstream gave it.
+fn content(admin: &Admin, id: &str, times: &[(&str, &str)]) -> Result<Value, Failure> {
+    let kept = |id: &str| match Uuid::parse_str(id) {
+        Ok(id) => admin.find(&format!("/records/{id}/content")),
+        Err(_) => Ok(None),
+    };
+    if let Some(content) = kept(id)? {
+        return Ok(content);
+    }
+    let record = find(admin, id, times)?;
+    kept(record["id"].as_str().unwrap_or_default())?.ok_or_else(|| {
+        Failure::run(anyhow!(
+            "nothing is kept of what {} said: its tenant did not ask for it, or it is deleted",
+            clean(id)
+        ))
+    })
+}
+
+/// Request and answer, each under a line of its own.
+fn both(content: &Value) -> String {
+    let mut text = Vec::new();
+    for part in ["request", "answer"] {
+        let is_cut = content[format!("{part}_cut")] == true;
+        let mark = if is_cut { " (its beginning)" } else { "" };
+        let said = content[part].as_str();
+        let shown = said.map(|said| match serde_json::from_str::<Value>(said) {
+            Ok(json) => format!("{json:#}"),
+            Err(_) => said.to_owned(),
+        });
+        let lines = shown.as_deref().unwrap_or("(no text)").lines();
+        let lines: Vec<String> = lines.map(clean).collect();
+        text.push(format!("--- {part}{mark}\n{}\n", lines.join("\n")));
+    }
+    text.concat()
 }
 
 fn list(records: &[Value], clock: Clock) -> String {

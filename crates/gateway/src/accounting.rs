@@ -34,9 +34,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::charge::{Asked, Charge, Done, is_limited};
 use self::health::StoreHealth;
 use self::keeper::Keeper;
-use self::steady::SteadyClock;
+pub(crate) use self::steady::SteadyClock;
 use crate::clock::Clock;
 use crate::config::{Config, DataConfig};
+use crate::content::{ContentError, Contents};
 use crate::record::RequestId;
 
 /// How long a start waits for what earlier processes left to be in the store, so that budgets count
@@ -76,9 +77,18 @@ pub enum DataError {
     /// The database's address cannot be used.
     #[error("data.database cannot be used: {0}")]
     Database(String),
+    /// What requests say cannot be kept for those who want it.
+    #[error(transparent)]
+    Content(Box<dyn std::error::Error + Send + Sync>),
     /// The thread beside the requests cannot be started.
     #[error("cannot start the thread that follows the store of keys")]
     Thread(#[source] std::io::Error),
+}
+
+impl From<ContentError> for DataError {
+    fn from(error: ContentError) -> Self {
+        Self::Content(Box::new(error))
+    }
 }
 
 /// Shared by all runtimes of a gateway.
@@ -94,6 +104,8 @@ pub(crate) struct Accounting {
     /// What divides them among replicas; `None` for a gateway alone.
     pub(crate) sharing: Option<Arc<BudgetSharing>>,
     pub(crate) ledger: Arc<Ledger>,
+    /// What requests said, for tenants that want it kept.
+    pub(crate) contents: Arc<Contents>,
     /// Whether the store of keys answers.
     pub(crate) store_health: StoreHealth,
     pepper: Pepper,
@@ -148,6 +160,12 @@ impl Accounting {
         };
         let cuts = Arc::new(Mutex::new(HashMap::<KeyId, CancellationToken>::new()));
         let store_health = StoreHealth::default();
+        let contents = Contents::start(
+            ledger.reader(),
+            data.redact.clone(),
+            Arc::clone(&live),
+            clock.clone(),
+        )?;
         let keeper = Keeper::start(keeper::Work {
             live: Arc::clone(&live),
             store: Arc::clone(admin.store()),
@@ -182,6 +200,7 @@ impl Accounting {
             fixed,
             budgets,
             ledger: Arc::new(ledger),
+            contents,
             store_health,
             pepper,
             clock,
@@ -215,6 +234,7 @@ impl Accounting {
             budgets: self.budgets.clone(),
             sharing: self.sharing.clone(),
             ledger: Arc::clone(&self.ledger),
+            contents: Arc::clone(&self.contents),
             store_health: self.store_health.clone(),
             pepper: self.pepper.clone(),
             clock: self.clock.clone(),
@@ -230,6 +250,9 @@ impl Accounting {
     pub(crate) fn finish(&self) {
         if let Some(sharing) = &self.sharing {
             sharing.leave();
+        }
+        if !self.contents.flush(FINISH) {
+            tracing::warn!("content of the last requests is not kept");
         }
         if !self.ledger.flush(FINISH) {
             tracing::warn!("the ledger's store is behind; the spool keeps the rest");

@@ -10,6 +10,7 @@
 )]
 
 mod audit;
+mod content;
 mod export;
 mod fault;
 mod guard;
@@ -97,6 +98,7 @@ fn parts() -> (Router<Workers>, OpenApi) {
         .routes(routes!(usage::of_key))
         .routes(routes!(usage::usage))
         .routes(routes!(records::records))
+        .routes(routes!(content::get, content::delete))
         .routes(routes!(export::export))
         .routes(routes!(audit::list))
         .routes(routes!(quote::quote))

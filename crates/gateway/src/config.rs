@@ -43,7 +43,7 @@ pub use self::cache::{
     CacheConfig, CacheStore, DEFAULT_CACHE_MAX_BYTES, DEFAULT_CACHE_MAX_ENTRY_BYTES,
     DEFAULT_CACHE_MAX_WAITING, DEFAULT_CACHE_TTL, DEFAULT_CACHE_WAIT, RouteCache,
 };
-pub use self::data::{DataConfig, PricesConfig};
+pub use self::data::{DataConfig, PricesConfig, RedactPattern};
 pub use self::describe::{SettingInfo, setting_info};
 pub use self::error::{ConfigError, Problem};
 pub use self::explain::{Explained, Source};

@@ -28,6 +28,7 @@ mod admin;
 mod cache;
 mod clock;
 pub mod config;
+mod content;
 mod errors;
 mod finish;
 mod gateway;

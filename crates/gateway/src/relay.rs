@@ -34,8 +34,9 @@ use http::{HeaderMap, Method};
 use self::cached::Keep;
 use self::exchange::Exchange;
 use self::headers::total_bytes;
-pub(crate) use self::headers::{presented_key, stamp};
+pub(crate) use self::headers::{is_event_stream, presented_key, stamp};
 pub(crate) use self::read::Demand;
+use crate::content::Passing;
 use crate::errors::Refusal;
 use crate::keys::Peer;
 use crate::metrics::Outcome;
@@ -69,6 +70,7 @@ where
     let prepared = Box::pin(prepare(&worker, &surface, &head, body, peer, &mut record)).await;
     let (mut response, queued) = match prepared {
         Ok((bytes, demand)) => {
+            let passing = Passing::begin(&worker.state, &record, &surface, &demand, &bytes);
             let call = Box::new(Call {
                 surface,
                 method: head.method,
@@ -77,11 +79,15 @@ where
                 bytes,
                 demand,
             });
-            match worker.state.cache.clone() {
+            let (response, queued) = match worker.state.cache.clone() {
                 None => send(worker, call, record, None).await,
                 Some(cache) => {
                     Box::pin(cached::serve(worker, cache, &head.headers, call, record)).await
                 }
+            };
+            match passing {
+                Some(passing) => (passing.watch(response), queued),
+                None => (response, queued),
             }
         }
         Err(refusal) => (refuse(&refusal, record), Duration::ZERO),

@@ -289,6 +289,8 @@ async fn metrics(Shared(worker): Shared<Worker>) -> Response {
             .store_health
             .failing_for(state.clock.now())
             .is_none(),
+        contents_written: accounting.contents.kept(),
+        contents_dropped: accounting.contents.dropped(),
         clock_behind: accounting.clock.behind(),
     });
     let text = state

@@ -750,6 +750,7 @@ async fn the_document_describes_every_path_and_every_described_path_is_there() {
     let sources = [
         include_str!("../src/admin.rs"),
         include_str!("../src/admin/audit.rs"),
+        include_str!("../src/admin/content.rs"),
         include_str!("../src/admin/export.rs"),
         include_str!("../src/admin/keys.rs"),
         include_str!("../src/admin/lanes.rs"),

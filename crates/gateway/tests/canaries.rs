@@ -33,6 +33,9 @@ const FIXED_KEY: &str = "sk-bl-canary-fixed-7731";
 const WRONG_KEY: &str = "sk-bl-canary-wrong-7731";
 const ADMIN_TOKEN: &str = "canary-admin-token-7731-long-enough";
 const PROMPT: &str = "canary-prompt-7731";
+/// What one says whose prompts are to be kept.
+const KEPT: &str = "canary-kept-7731";
+const KEEPING_KEY: &str = "sk-bl-canary-keeping-7731";
 
 /// Everything that is logged.
 #[derive(Clone, Default)]
@@ -146,6 +149,11 @@ impl Place {
             name = "fixed"
             tenant = "研发部"
             key = "{FIXED_KEY}"
+            [[keys]]
+            name = "keeping"
+            tenant = "档案"
+            key = "{KEEPING_KEY}"
+            settings = {{ keep_content = {{ days = 30 }} }}
             "#,
             folder.path().display(),
             simulator.base_url(),
@@ -308,6 +316,30 @@ impl Place {
         }
     }
 
+    /// Says something that is kept, with a secret in it that is not, and reads it. What is answered to
+    /// that is meant to have the prompt.
+    async fn say_what_is_kept(&mut self) {
+        let before = self.seen.len();
+        for stream in [false, true] {
+            let said = format!("{KEPT} 密钥{FIXED_KEY}");
+            let message = json!([{ "role": "user", "content": said }]);
+            for model in ["qwen-plus", "mirror-no", "mirror-event"] {
+                let body = json!({ "model": model, "stream": stream, "messages": message });
+                self.ask(KEEPING_KEY, post(OPENAI, body.to_string())).await;
+            }
+        }
+        let (_, records) = self.seen[before..]
+            .rsplit_once("x-request-id\": \"")
+            .unwrap();
+        let path = format!("/admin/v1/records/{}/content", &records[..36]);
+        let content = self.ask(ADMIN_TOKEN, get(&path)).await;
+        assert!(
+            content.contains(KEPT) && content.contains("密钥[key]"),
+            "{content}"
+        );
+        self.seen.truncate(before);
+    }
+
     async fn stop(&mut self) {
         drop(self.gateway.stop.take());
         (&mut self.gateway.task).await.unwrap();
@@ -376,7 +408,10 @@ async fn canary_secrets_appear_nowhere() {
     }
     let text = over_two(place.gateway.address, &made).await;
     place.seen.push_str(&text);
+    place.say_what_is_kept().await;
+    let before = place.seen.len();
     place.look_at_everything(&id).await;
+    assert_absent(&[KEPT], "the admin API", &place.seen.as_bytes()[before..]);
     place.stop().await;
 
     let keys = [
@@ -385,6 +420,7 @@ async fn canary_secrets_appear_nowhere() {
         FIXED_KEY,
         WRONG_KEY,
         ADMIN_TOKEN,
+        KEEPING_KEY,
         &made,
     ];
     let all = [&keys[..], &[PROMPT]].concat();
@@ -394,11 +430,22 @@ async fn canary_secrets_appear_nowhere() {
     assert!(told.contains("gen_ai.request.model"));
     assert!(place.seen.contains("bailian_requests_total"));
     assert!(place.seen.contains("(key hidden)"), "the mirror was asked");
+    assert_absent(&[KEPT], "the log", logged.as_bytes());
+    assert_absent(&[KEPT], "telemetry", told.as_bytes());
     assert_absent(&all, "the log", logged.as_bytes());
     assert_absent(&all, "telemetry", told.as_bytes());
     assert_absent(&keys, "an answer", place.seen.as_bytes());
     for file in files(place.folder.path()) {
         let name = file.display().to_string();
-        assert_absent(&all, &name, &std::fs::read(&file).unwrap());
+        let bytes = std::fs::read(&file).unwrap();
+        assert_absent(&all, &name, &bytes);
+        let is_store = |file: &str| file.starts_with("ledger.db");
+        if !file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(is_store)
+        {
+            assert_absent(&[KEPT], &name, &bytes);
+        }
     }
 }

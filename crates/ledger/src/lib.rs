@@ -33,6 +33,7 @@
 #![deny(missing_docs, rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
 mod cbor;
+mod content;
 mod export;
 mod frame;
 mod ledger;
@@ -46,6 +47,7 @@ mod text;
 mod usage;
 mod writer;
 
+pub use content::{Content, ContentOwner};
 pub use export::{ExportError, Format};
 pub use ledger::{Entry, Ledger, OpenError, Settings};
 pub use query::{Cursor, Filter, GroupBy, Page, UsageRow};

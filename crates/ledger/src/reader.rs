@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::content::{Content, ContentOwner};
 use crate::export::{ExportError, Format, Sheet};
 use crate::query::{Filter, GroupBy, Page, UsageRow};
 use crate::record::{Record, Settlement};
@@ -121,6 +122,56 @@ impl Reader {
                 return Ok(deleted);
             }
         }
+    }
+
+    /// Keeps what requests said and were answered, all or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot.
+    pub fn keep(&mut self, contents: &[Content]) -> Result<(), StoreError> {
+        self.with(|store| store.keep(contents))
+    }
+
+    /// What is kept of a request.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot say.
+    pub fn content(&mut self, id: Uuid) -> Result<Option<Content>, StoreError> {
+        self.with(|store| store.content(id))
+    }
+
+    /// Deletes what is kept of a request; answers whether there was something.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot.
+    pub fn delete_content(&mut self, id: Uuid) -> Result<bool, StoreError> {
+        self.with(|store| store.delete_content(id))
+    }
+
+    /// Deletes the content that nobody wants kept any longer, a few at a time; answers how many.
+    /// `days` says for how many days an owner's is kept; `None` deletes all of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot; some may be deleted by then.
+    pub fn retain_contents(
+        &mut self,
+        now_unix_ms: u64,
+        days: impl Fn(&ContentOwner) -> Option<u32>,
+    ) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for owner in self.with(|store| store.content_owners())? {
+            let before = days(&owner).map_or(u64::MAX, |days| {
+                now_unix_ms.saturating_sub(u64::from(days) * DAY_MS)
+            });
+            loop {
+                let some = self.with(|store| store.delete_contents(&owner, before, DELETE))?;
+                deleted += some;
+                if some < u64::from(DELETE) {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
     }
 
     fn with<T>(

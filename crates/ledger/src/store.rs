@@ -15,6 +15,7 @@ pub(crate) use self::columns::{COLUMNS, Column, Kind, Value};
 pub use self::postgres::{Postgres, PostgresError};
 pub(crate) use self::sql::SUMS;
 pub use self::sqlite::Sqlite;
+use crate::content::{Content, ContentOwner};
 use crate::query::{Filter, GroupBy, Page, UsageRow};
 use crate::record::{Record, Settlement};
 
@@ -153,6 +154,42 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`] when the store cannot.
     fn delete_before(&mut self, before_unix_ms: u64, most: u32) -> Result<u64, StoreError>;
+
+    /// Keeps contents, all or none. One that is kept already stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot.
+    fn keep(&mut self, contents: &[Content]) -> Result<(), StoreError>;
+
+    /// What is kept of a request.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot say.
+    fn content(&mut self, id: Uuid) -> Result<Option<Content>, StoreError>;
+
+    /// Deletes what is kept of a request; answers whether there was something.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot.
+    fn delete_content(&mut self, id: Uuid) -> Result<bool, StoreError>;
+
+    /// All of whom something is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot say.
+    fn content_owners(&mut self) -> Result<Vec<ContentOwner>, StoreError>;
+
+    /// Deletes at most `most` contents of an owner that were kept before a moment; answers how
+    /// many.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot.
+    fn delete_contents(
+        &mut self,
+        owner: &ContentOwner,
+        before_unix_ms: u64,
+        most: u32,
+    ) -> Result<u64, StoreError>;
 }
 
 /// How to reach a store. The ledger connects again after every error.

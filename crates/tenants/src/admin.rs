@@ -293,6 +293,28 @@ impl Admin {
         Ok(())
     }
 
+    /// Notes in the audit log that the content of a request was read
+    /// ([`Action::ReadContent`]) or deleted ([`Action::DeleteContent`]), before that is done.
+    ///
+    /// # Errors
+    /// [`AdminError`] when the store cannot; then it must not be done either.
+    pub fn note_content(
+        &self,
+        action: Action,
+        key: KeyId,
+        record: &str,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<(), AdminError> {
+        let batch = Batch {
+            at: to_millis(now),
+            writes: Vec::new(),
+            audit: vec![AuditNote::of_content(actor, action, key, record)],
+        };
+        self.store.commit(&batch)?;
+        Ok(())
+    }
+
     fn check(&self, input: SettingsInput) -> Result<Settings, AdminError> {
         input.check(&self.rates).map_err(AdminError::Invalid)
     }

@@ -17,7 +17,7 @@ pub use self::node::Node;
 use crate::id::{KeyId, Level, NodeId, ProjectId, TenantId};
 use crate::key::{MAX_KEY_CHARS, Pepper, PublicId, Verifier};
 use crate::model::{Changes, Credential, Project, Revision, Row, Tenant, VirtualKey};
-use crate::settings::Settings;
+use crate::settings::{KeepContent, Settings};
 
 /// All tenants, projects and keys at one revision. Changes make a new one
 /// ([`with_changes`](Self::with_changes)), so that it can stand behind an atomic pointer.
@@ -287,6 +287,21 @@ impl Directory {
             (key, entry.project, project.tenant),
             public_id,
         ))
+    }
+
+    /// How what a key said and heard is kept now. What is left of the tree counts: a key or project
+    /// that is gone leaves it to the levels above, and without its tenant nothing is kept.
+    pub fn keep_content_of(
+        &self,
+        tenant: TenantId,
+        project: ProjectId,
+        key: KeyId,
+    ) -> Option<KeepContent> {
+        let tenant = self.tenants.get(&tenant)?;
+        let key = self.keys.get(&key).map(|it| &it.node);
+        let project = self.projects.get(&project).map(|it| &it.node);
+        let levels = key.into_iter().chain(project).chain([tenant]);
+        KeepContent::of(levels.map(|node| node.settings()))
     }
 
     /// Every place in the tree with the tenant that it belongs to.

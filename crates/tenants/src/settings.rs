@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-pub use self::input::{BudgetInput, LimitsInput, MoneyInput, SettingsInput};
+pub use self::input::{BudgetInput, KeepContentInput, LimitsInput, MoneyInput, SettingsInput};
 use crate::money::{Currency, Money};
 use crate::pattern::Pattern;
 use crate::period::{Period, UtcOffset};
@@ -80,6 +80,10 @@ pub struct Settings {
     /// What may be spent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<Budget>,
+    /// Whether prompts and answers are kept; `None` leaves it to the level above, and where no level
+    /// says anything, nothing is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_content: Option<KeepContent>,
     /// Whatever the operator wants to remember.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
@@ -114,6 +118,30 @@ impl Limits {
     /// Whether nothing is limited.
     pub fn is_unlimited(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// How long prompts and answers are kept, and in what form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeepContent {
+    /// For so many days; 0 keeps nothing, whatever the levels above say.
+    pub days: u32,
+    /// Whether keys, addresses and numbers of persons are taken out before anything is written.
+    pub redact: bool,
+}
+
+impl KeepContent {
+    /// Kept for so many days, redacted.
+    pub fn for_days(days: u32) -> Self {
+        Self { days, redact: true }
+    }
+
+    /// What the lowest level says of those that say anything, from the lowest to the highest;
+    /// `None` where nothing is to be kept.
+    pub(crate) fn of<'a>(levels: impl Iterator<Item = &'a Settings>) -> Option<Self> {
+        let mut said = levels.filter_map(|settings| settings.keep_content);
+        said.next().filter(|keep| keep.days > 0)
     }
 }
 

@@ -14,14 +14,14 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
-use crate::id::NodeId;
+use crate::id::{KeyId, NodeId};
 use crate::model::{Changes, Revision, Row};
 use crate::object::{Object, ObjectKind};
 use crate::settings::Problem;
@@ -174,7 +174,7 @@ impl Actor {
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
     /// Something new.
@@ -187,15 +187,21 @@ pub enum Action {
     Revoke,
     /// The end of a thing and of all below it.
     Delete,
+    /// Somebody read what a request said and what it was answered.
+    ReadContent,
+    /// Somebody deleted that.
+    DeleteContent,
 }
 
 impl Action {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Create,
         Self::Update,
         Self::Rotate,
         Self::Revoke,
         Self::Delete,
+        Self::ReadContent,
+        Self::DeleteContent,
     ];
 
     /// The word for logs and JSON.
@@ -206,6 +212,8 @@ impl Action {
             Self::Rotate => "rotate",
             Self::Revoke => "revoke",
             Self::Delete => "delete",
+            Self::ReadContent => "read_content",
+            Self::DeleteContent => "delete_content",
         }
     }
 
@@ -249,6 +257,19 @@ impl AuditNote {
             before: before.map(without_revision),
             after: after.map(without_revision),
         })
+    }
+}
+
+impl AuditNote {
+    /// Notes that somebody read or deleted the content of a request of a key.
+    pub(crate) fn of_content(actor: &Actor, action: Action, key: KeyId, record: &str) -> Self {
+        Self {
+            actor: actor.clone(),
+            action,
+            target: NodeId::Key(key),
+            before: None,
+            after: Some(json!({ "record": record })),
+        }
     }
 }
 

@@ -247,3 +247,47 @@ fn debug_output_shows_no_key_and_no_digest() {
         "Directory { revision: Revision(1), tenants: 1, projects: 1, keys: 1, .. }"
     );
 }
+
+#[test]
+fn content_is_kept_as_the_lowest_level_says_and_for_nobody_who_does_not_ask() {
+    let kept = |tenant, project, key| {
+        let tree = Tree::new(tenant, project, key);
+        let caller = tree
+            .directory()
+            .authenticate(KEY, noon(), localhost())
+            .unwrap();
+        let keep = caller.keep_content();
+        let ids = (caller.tenant_id(), caller.project_id(), caller.key_id());
+        let directory = tree.directory();
+        assert_eq!(directory.keep_content_of(ids.0, ids.1, ids.2), keep);
+        keep.map(|keep| (keep.days, keep.redact))
+    };
+    let asks = json!({"keep_content": {"days": 30}});
+    assert_eq!(kept(json!({}), json!({}), json!({})), None);
+    assert_eq!(kept(asks.clone(), json!({}), json!({})), Some((30, true)));
+    let project = json!({"keep_content": {"days": 7, "redact": false}});
+    assert_eq!(
+        kept(asks.clone(), project.clone(), json!({})),
+        Some((7, false))
+    );
+    let refuses = json!({"keep_content": {"days": 0}});
+    assert_eq!(kept(asks, project, refuses), None);
+}
+
+#[test]
+fn what_is_left_of_the_tree_says_how_long_content_is_kept() {
+    let tree = Tree::new(
+        json!({"keep_content": {"days": 30}}),
+        json!({}),
+        json!({"keep_content": {"days": 0}}),
+    );
+    let (tenant, project) = (tree.tenant.id, tree.project.id);
+    let gone = bailian_tenants::KeyId::of_name("gone");
+    let days = |tenant, key| {
+        let keep = tree.directory().keep_content_of(tenant, project, key);
+        keep.map(|keep| keep.days)
+    };
+    assert_eq!(days(tenant, tree.key.id), None);
+    assert_eq!(days(tenant, gone), Some(30));
+    assert_eq!(days(bailian_tenants::TenantId::of_name("gone"), gone), None);
+}

@@ -37,6 +37,7 @@ fn every_problem_is_told_with_its_path() {
             {"period": "total", "tokens": 5},
             {"period": "total", "tokens": 6},
         ],
+        "keep_content": {"days": 4000},
         "metadata": {"": "x", "long": "x".repeat(501)},
     }));
     assert_eq!(
@@ -60,6 +61,7 @@ fn every_problem_is_told_with_its_path() {
             "budgets[4].money.currency",
             "budgets[4].money.amount",
             "budgets[6]",
+            "keep_content.days",
             "metadata, key 1",
             "metadata.long",
         ]
@@ -135,6 +137,7 @@ fn checked_settings_are_written_as_they_are_read() {
             {"period": "day", "offset": "+08:00", "money": {"amount": "12.5", "currency": "USD"}},
             {"period": "total", "offset": "-03:30", "tokens": 7},
         ],
+        "keep_content": {"days": 30, "redact": false},
         "metadata": {"k": "v"},
     });
     assert_eq!(

@@ -44,6 +44,10 @@ pub(crate) struct Settings {
     /// The share beside others of the same priority.
     #[arg(long, value_name = "NUMBER")]
     weight: Option<u32>,
+    /// Keeps prompts and answers for so many days, redacted; 0 keeps nothing, whatever the levels
+    /// above say.
+    #[arg(long, value_name = "DAYS")]
+    keep_content: Option<u32>,
     /// When it ends, such as 90d (from now) or 2026-12-31T18:00.
     #[arg(long, value_name = "MOMENT")]
     expires_at: Option<String>,
@@ -95,6 +99,9 @@ impl Settings {
             if let Some(limit) = limit {
                 within(&mut all, "limits")?.insert(name.to_owned(), limit.into());
             }
+        }
+        if let Some(days) = self.keep_content {
+            within(&mut all, "keep_content")?.insert("days".to_owned(), days.into());
         }
         for entry in &self.metadata {
             let (key, value) = entry.split_once('=').with_context(|| {
@@ -166,6 +173,7 @@ enum Setting {
     Budgets,
     Priority,
     Weight,
+    KeepContent,
     ExpiresAt,
     Metadata,
 }
@@ -183,6 +191,7 @@ impl Setting {
             Self::Budgets => ("budgets", None),
             Self::Priority => ("priority", None),
             Self::Weight => ("weight", None),
+            Self::KeepContent => ("keep_content", None),
             Self::ExpiresAt => ("expires_at", None),
             Self::Metadata => ("metadata", None),
         }

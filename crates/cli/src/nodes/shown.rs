@@ -181,6 +181,13 @@ fn settings(node: &Value, clock: Clock) -> Vec<(String, String)> {
     if let Some(weight) = node["weight"].as_u64() {
         say("weight", weight.to_string());
     }
+    if let Some(days) = node["keep_content"]["days"].as_u64() {
+        let form = match &node["keep_content"]["redact"] {
+            Value::Bool(false) => "as it is",
+            _ => "redacted",
+        };
+        say("keep_content", format!("{days} days, {form}"));
+    }
     let budgets = node["budgets"].as_array().map_or(&[][..], Vec::as_slice);
     let budgets: Vec<String> = budgets.iter().flat_map(budget).collect();
     if !budgets.is_empty() {

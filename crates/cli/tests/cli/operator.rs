@@ -265,6 +265,43 @@ fn a_request_is_found_by_its_id_and_by_filters() {
 }
 
 #[test]
+fn what_a_request_said_is_shown_where_its_tenant_wants_it_kept() {
+    let place = Place::with_data();
+    place.told(&["tenants", "create", "研发部", "--keep-content", "30"]);
+    let fields = shown(&place, &["tenants", "show", "研发部"]);
+    assert_eq!(field(&fields, "keep_content"), Some("30 days, redacted"));
+    let (key, _) = place.told(&["keys", "create", "客服", "--tenant", "研发部"]);
+    assert_eq!(place.call(key.trim_end()), 200);
+    let new = [
+        "keys",
+        "create",
+        "门店",
+        "--tenant",
+        "研发部",
+        "--keep-content",
+        "0",
+    ];
+    let (silent, _) = place.told(&new);
+    assert_eq!(place.call(silent.trim_end()), 200);
+    place.settled(2);
+    let (json, _) = place.told(&["records", "--json"]);
+    let records: Value = serde_json::from_str(&json).unwrap();
+    for id in ["id", "upstream_request_id"] {
+        let kept = records[1][id].as_str().unwrap();
+        let (said, _) = place.told(&["records", kept, "--content"]);
+        assert!(said.starts_with("--- request\n{"), "{said}");
+        assert!(said.contains("\n--- answer\n{"), "{said}");
+        let not_kept = records[0][id].as_str().unwrap();
+        let (code, said) = refused(place.command().args(["records", not_kept, "--content"]));
+        assert_eq!(code, Some(1));
+        assert!(said.contains("nothing is kept"), "{said}");
+    }
+    let (log, _) = place.told(&["audit", "--action", "read_content"]);
+    let read = format!("record: {}", records[1]["id"].as_str().unwrap());
+    assert_eq!(log.matches(&read).count(), 2, "{log}");
+}
+
+#[test]
 fn the_audit_log_says_who_changed_what() {
     let place = Place::with_data();
     place.told(&["tenants", "create", "研发部"]);

@@ -52,7 +52,7 @@ impl SteadyClock {
     }
 
     /// Milliseconds since the Unix epoch; while the clock is behind, the latest that it showed.
-    pub(super) fn unix_millis(&self) -> u64 {
+    pub(crate) fn unix_millis(&self) -> u64 {
         let read = self.clock.unix_millis();
         let latest = self.reached.latest.fetch_max(read, Ordering::Relaxed);
         if Duration::from_millis(latest.saturating_sub(read)) > LARGEST_STEP {

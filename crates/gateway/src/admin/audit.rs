@@ -34,7 +34,7 @@ struct AuditEntry {
     who: String,
     /// The address that the request came from.
     from: Option<String>,
-    /// `create`, `update`, `rotate`, `revoke` or `delete`.
+    /// `create`, `update`, `rotate`, `revoke`, `delete`, `read_content` or `delete_content`.
     action: String,
     /// The id of what was changed.
     target: String,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bailian_prices::{PriceBook, PriceOverride};
 use bailian_tenants::settings::{Settings, SettingsInput};
 use bailian_tenants::{Currency, Rates};
+use regex::{Regex, RegexBuilder};
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -26,9 +27,30 @@ pub struct DataConfig {
     pub database: Option<SecretString>,
     /// Records older than so many days are deleted; `None` keeps them.
     pub keep_days: Option<u32>,
+    /// What else is taken out of prompts and answers before they are kept, for tenants that ask
+    /// for that.
+    pub redact: Vec<RedactPattern>,
     /// Settings of tenants by name, beside those that the administration makes.
     pub tenants: Vec<Settings>,
 }
+
+/// Something that is taken out of prompts and answers before they are kept.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RedactPattern {
+    /// The word that stands in its place, in brackets.
+    pub name: String,
+    /// What it looks like.
+    pub pattern: Regex,
+}
+
+impl PartialEq for RedactPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.pattern.as_str() == other.pattern.as_str()
+    }
+}
+
+impl Eq for RedactPattern {}
 
 impl DataConfig {
     /// SQLite in a folder, and nothing deleted.
@@ -37,6 +59,7 @@ impl DataConfig {
             folder: folder.into(),
             database: None,
             keep_days: None,
+            redact: Vec::new(),
             tenants: Vec::new(),
         }
     }
@@ -77,6 +100,66 @@ pub(super) struct DataFile {
     /// Records of the ledger that are older are deleted.
     #[schema(minimum = 1, extensions(("x-unit" = json!("days")), ("x-default" = json!("kept for ever"))))]
     keep_days: Option<u32>,
+    /// What else is taken out of prompts and answers before they are kept, for tenants whose settings
+    /// say `keep_content`; up to 50.
+    #[serde(default)]
+    redact: Vec<RedactFile>,
+}
+
+/// Something of yours that is nobody's business, such as the numbers of your customers.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedactFile {
+    /// The word that stands in its place, in brackets: small letters, digits, `_` and `-`.
+    #[schema(examples("customer"))]
+    name: String,
+    /// A regular expression of Rust's `regex` crate, which has no look-around.
+    #[schema(examples("KD-[0-9]{8}"))]
+    pattern: String,
+}
+
+/// The most patterns.
+const MOST_PATTERNS: usize = 50;
+/// How large a compiled pattern may be, in bytes.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+
+impl RedactFile {
+    fn resolve(self, place: &str, problems: &mut Vec<Problem>) -> Option<RedactPattern> {
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let is_name = (1..=32).contains(&self.name.len())
+            && self
+                .name
+                .bytes()
+                .all(|byte| is_word(byte) || b"_-".contains(&byte));
+        if !is_name {
+            let problem = "is not 1 to 32 small letters, digits, _ and -";
+            problems.push(Problem::new(format!("{place}.name"), problem));
+        }
+        let compiled = RegexBuilder::new(&self.pattern)
+            .size_limit(MAX_PATTERN_BYTES)
+            .dfa_size_limit(MAX_PATTERN_BYTES)
+            .build();
+        let problem = match compiled {
+            Ok(pattern) if !pattern.is_match("") => {
+                return is_name.then_some(RedactPattern {
+                    name: self.name,
+                    pattern,
+                });
+            }
+            Ok(_) => "matches nothing at all, everywhere".to_owned(),
+            Err(regex::Error::CompiledTooBig(_)) => "is too large".to_owned(),
+            Err(error) => {
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default();
+                format!(
+                    "is no regular expression: {}",
+                    last.trim_start_matches("error: ")
+                )
+            }
+        };
+        problems.push(Problem::new(format!("{place}.pattern"), problem));
+        None
+    }
 }
 
 /// What requests cost: docs/prices.md.
@@ -118,6 +201,14 @@ impl DataFile {
             let problem = "is 0, which keeps nothing; leave it out to keep everything";
             problems.push(Problem::new("data.keep_days", problem));
         }
+        if self.redact.len() > MOST_PATTERNS {
+            let problem = format!("has more than {MOST_PATTERNS} entries");
+            problems.push(Problem::new("data.redact", problem));
+        }
+        let patterns = self.redact.into_iter().take(MOST_PATTERNS).enumerate();
+        let redact = patterns
+            .filter_map(|(index, it)| it.resolve(&format!("data.redact[{index}]"), problems))
+            .collect();
         if self.folder.trim().is_empty() {
             problems.push(Problem::new("data.folder", "is empty"));
         }
@@ -125,6 +216,7 @@ impl DataFile {
             folder: PathBuf::from(self.folder),
             database,
             keep_days: self.keep_days,
+            redact,
             tenants,
         }
     }

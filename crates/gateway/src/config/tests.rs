@@ -128,6 +128,43 @@ fn all_problems_are_reported_together_and_none_shows_a_secret() {
 }
 
 #[test]
+fn patterns_of_what_is_taken_out_are_bounded_and_told_when_they_are_wrong() {
+    let with = |name: &str, pattern: &str| {
+        let text = format!(
+            "[data]\nfolder = \"x\"\n[[data.redact]]\nname = \"{name}\"\npattern = '{pattern}'\n\
+             [[accounts]]\napi_keys = [\"sk-upstream\"]\n[[keys]]\nname = \"k\"\nkey = \"12345678\"\n"
+        );
+        match parse(&text) {
+            Ok(config) => Ok(config.data.unwrap().redact),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let patterns = with("customer", "客户[0-9]{8}").unwrap();
+    assert!(patterns[0].pattern.is_match("客户20261127"));
+    for (name, pattern, problem) in [
+        (
+            "Kunde",
+            "x",
+            "data.redact[0].name: is not 1 to 32 small letters",
+        ),
+        ("a", "x*", "data.redact[0].pattern: matches nothing at all"),
+        (
+            "a",
+            "(x",
+            "data.redact[0].pattern: is no regular expression: unclosed",
+        ),
+        (
+            "a",
+            "(?:x{1000}){1000}",
+            "data.redact[0].pattern: is too large",
+        ),
+    ] {
+        let told = with(name, pattern).unwrap_err();
+        assert!(told.contains(problem), "{told}");
+    }
+}
+
+#[test]
 fn the_environment_alone_is_enough() {
     let config = Config::from_environment(
         &environment(&[

@@ -14,6 +14,9 @@ pub(crate) struct Kept {
     pub(crate) ledger: Status,
     /// Whether the store of keys answers.
     pub(crate) keys_store_ok: bool,
+    /// Contents that were kept for tenants that asked, and those that could not be.
+    pub(crate) contents_written: u64,
+    pub(crate) contents_dropped: u64,
     /// How far the machine's clock is behind the latest moment that it showed.
     pub(crate) clock_behind: Duration,
 }
@@ -78,6 +81,16 @@ impl Kept {
             "ledger_damaged_bytes",
             "Bytes of the spool that could not be read",
             status.damaged_bytes,
+        );
+        count(
+            "content_kept",
+            "Requests whose content was kept, for tenants that asked",
+            self.contents_written,
+        );
+        count(
+            "content_dropped",
+            "Requests whose content found no room or was not taken by the store",
+            self.contents_dropped,
         );
         registry
     }

@@ -70,7 +70,12 @@ fn is_same_data(running: &Config, new: &Config) -> bool {
         config.data.as_ref().map(|data| {
             let database = data.database.as_ref();
             let database = database.map(|address| address.expose_secret().to_owned());
-            (data.folder.clone(), data.keep_days, database)
+            (
+                data.folder.clone(),
+                data.keep_days,
+                data.redact.clone(),
+                database,
+            )
         })
     };
     place(running) == place(new)

@@ -18,12 +18,16 @@ use self::values::{parameters, read_value};
 use super::columns::{COLUMNS, Part, Value, read_record};
 use super::sql::{Bound, Flavor};
 use super::{Change, Connect, Reconciled, Span, Store, StoreError};
+use crate::content::{Content, ContentOwner};
 use crate::query::{Filter, GroupBy, Page, UsageRow};
 use crate::record::{Record, Settlement};
 use crate::usage::Groups;
 
 /// Each brings the tables from the version of its index to the next. Never changed, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("postgres/001_records.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("postgres/001_records.sql"),
+    include_str!("postgres/002_content.sql"),
+];
 
 const SQL: Flavor = Flavor::Postgres;
 
@@ -296,6 +300,78 @@ impl Store for Open {
             &SQL.delete_before(),
             &[Value::moment(before_unix_ms), Value::Int(most.into())],
         )
+    }
+
+    fn keep(&mut self, contents: &[Content]) -> Result<(), StoreError> {
+        let Self {
+            runtime, client, ..
+        } = self;
+        within(runtime.get()?, CHANGE, async {
+            let transaction = client.transaction().await.map_err(classify)?;
+            let keep = transaction.prepare(&SQL.keep()).await.map_err(classify)?;
+            for content in contents {
+                let values = content.values();
+                let values = parameters(&values);
+                transaction
+                    .execute(&keep, &values)
+                    .await
+                    .map_err(classify)?;
+            }
+            transaction.commit().await.map_err(classify)
+        })
+    }
+
+    fn content(&mut self, id: Uuid) -> Result<Option<Content>, StoreError> {
+        let rows = self.ask(&SQL.content(), &[Value::Id(id)])?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let read = || -> Result<Content, tokio_postgres::Error> {
+            let owner = ContentOwner::new(
+                row.try_get::<_, String>(1)?,
+                row.try_get::<_, String>(2)?,
+                row.try_get::<_, String>(3)?,
+            );
+            let kept = u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or_default();
+            let mut content = Content::new(id, kept, owner);
+            content.redacted = row.try_get(4)?;
+            content.request = row.try_get(5)?;
+            content.request_cut = row.try_get(6)?;
+            content.answer = row.try_get(7)?;
+            content.answer_cut = row.try_get(8)?;
+            Ok(content)
+        };
+        read().map(Some).map_err(classify)
+    }
+
+    fn delete_content(&mut self, id: Uuid) -> Result<bool, StoreError> {
+        let deleted = self.change(&SQL.delete_content(), &[Value::Id(id)])?;
+        Ok(deleted > 0)
+    }
+
+    fn content_owners(&mut self) -> Result<Vec<ContentOwner>, StoreError> {
+        let read = |row: &Row| -> Result<ContentOwner, tokio_postgres::Error> {
+            Ok(ContentOwner::new(
+                row.try_get::<_, String>(0)?,
+                row.try_get::<_, String>(1)?,
+                row.try_get::<_, String>(2)?,
+            ))
+        };
+        let rows = self.ask(SQL.content_owners(), &[])?;
+        let owners: Result<_, _> = rows.iter().map(read).collect();
+        owners.map_err(classify)
+    }
+
+    fn delete_contents(
+        &mut self,
+        owner: &ContentOwner,
+        before_unix_ms: u64,
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        let [tenant, project, key] = owner.values();
+        let before = Value::moment(before_unix_ms);
+        let values = [tenant, project, key, before, Value::Int(most.into())];
+        self.change(&SQL.delete_contents(), &values)
     }
 }
 

@@ -224,6 +224,54 @@ impl Flavor {
         )
     }
 
+    pub(super) fn keep(self) -> String {
+        let id = self.parameter(1, Kind::Id);
+        let kept = self.parameter(2, Kind::Int);
+        let rest: Vec<_> = (3..=10)
+            .map(|number| match number {
+                6 | 8 | 10 => self.parameter(number, Kind::Bool),
+                _ => self.parameter(number, Kind::Text),
+            })
+            .collect();
+        format!(
+            "INSERT INTO ledger_content (id, kept_unix_ms, tenant, project, key_id, redacted, \
+             request, request_cut, answer, answer_cut) VALUES ({id}, {kept}, {}) \
+             ON CONFLICT DO NOTHING",
+            rest.join(", ")
+        )
+    }
+
+    pub(super) fn content(self) -> String {
+        format!(
+            "SELECT kept_unix_ms, tenant, project, key_id, redacted, request, request_cut, answer, \
+             answer_cut FROM ledger_content WHERE id = {}",
+            self.parameter(1, Kind::Id)
+        )
+    }
+
+    pub(super) fn delete_content(self) -> String {
+        format!(
+            "DELETE FROM ledger_content WHERE id = {}",
+            self.parameter(1, Kind::Id)
+        )
+    }
+
+    #[expect(clippy::unused_self, reason = "as the other statements are asked for")]
+    pub(super) fn content_owners(self) -> &'static str {
+        "SELECT DISTINCT tenant, project, key_id FROM ledger_content"
+    }
+
+    pub(super) fn delete_contents(self) -> String {
+        let [tenant, project, key] = [1, 2, 3].map(|number| self.parameter(number, Kind::Text));
+        format!(
+            "DELETE FROM ledger_content WHERE id IN (SELECT id FROM ledger_content \
+             WHERE tenant = {tenant} AND project = {project} AND key_id = {key} \
+             AND kept_unix_ms < {} ORDER BY kept_unix_ms LIMIT {})",
+            self.parameter(4, Kind::Int),
+            self.parameter(5, Kind::Int)
+        )
+    }
+
     pub(super) fn records(self, filter: &Filter, page: Page) -> Bound {
         let columns: Vec<_> = COLUMNS
             .iter()

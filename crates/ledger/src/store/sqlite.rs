@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::columns::{COLUMNS, Kind, Part, Value, read_record};
 use super::sql::Flavor;
 use super::{Change, Connect, Reconciled, Span, Store, StoreError};
+use crate::content::{Content, ContentOwner};
 use crate::query::{Filter, GroupBy, Page, UsageRow};
 use crate::record::{Record, Settlement};
 use crate::usage::Groups;
@@ -22,6 +23,7 @@ use crate::usage::Groups;
 const MIGRATIONS: &[&str] = &[
     include_str!("sqlite/001_records.sql"),
     include_str!("sqlite/002_short_ids.sql"),
+    include_str!("sqlite/003_content.sql"),
 ];
 
 const SQL: Flavor = Flavor::Sqlite;
@@ -59,9 +61,12 @@ impl Connect for Sqlite {
 fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     connection.busy_timeout(BUSY).map_err(classify)?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
-    // Segments are deleted after a commit: it has to be on the disk by then.
+    // Segments are deleted after a commit: it has to be on the disk by then. What was said and is
+    // deleted is overwritten.
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;",
+        )
         .map_err(classify)?;
     connection
         .create_aggregate_function(
@@ -248,6 +253,75 @@ impl Store for Open {
             &SQL.delete_before(),
             &[Value::moment(before_unix_ms), Value::Int(most.into())],
         )
+    }
+
+    fn keep(&mut self, contents: &[Content]) -> Result<(), StoreError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(classify)?;
+        for content in contents {
+            transaction
+                .prepare_cached(&SQL.keep())
+                .and_then(|mut keep| keep.execute(params_from_iter(content.values())))
+                .map_err(classify)?;
+        }
+        transaction.commit().map_err(classify)
+    }
+
+    fn content(&mut self, id: Uuid) -> Result<Option<Content>, StoreError> {
+        self.connection
+            .prepare_cached(&SQL.content())
+            .and_then(|mut statement| {
+                let read = |row: &Row<'_>| {
+                    let owner = ContentOwner::new(
+                        row.get::<_, String>(1)?,
+                        row.get::<_, String>(2)?,
+                        row.get::<_, String>(3)?,
+                    );
+                    let kept = u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default();
+                    let mut content = Content::new(id, kept, owner);
+                    content.redacted = row.get(4)?;
+                    content.request = row.get(5)?;
+                    content.request_cut = row.get(6)?;
+                    content.answer = row.get(7)?;
+                    content.answer_cut = row.get(8)?;
+                    Ok(content)
+                };
+                statement.query_row([Value::Id(id)], read).optional()
+            })
+            .map_err(classify)
+    }
+
+    fn delete_content(&mut self, id: Uuid) -> Result<bool, StoreError> {
+        let deleted = self.change(&SQL.delete_content(), &[Value::Id(id)])?;
+        Ok(deleted > 0)
+    }
+
+    fn content_owners(&mut self) -> Result<Vec<ContentOwner>, StoreError> {
+        let read = |row: &Row<'_>| {
+            Ok(ContentOwner::new(
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+            ))
+        };
+        self.connection
+            .prepare_cached(SQL.content_owners())
+            .and_then(|mut statement| statement.query_map([], read)?.collect())
+            .map_err(classify)
+    }
+
+    fn delete_contents(
+        &mut self,
+        owner: &ContentOwner,
+        before_unix_ms: u64,
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        let [tenant, project, key] = owner.values();
+        let before = Value::moment(before_unix_ms);
+        let values = [tenant, project, key, before, Value::Int(most.into())];
+        self.change(&SQL.delete_contents(), &values)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bailian_ledger::{
-    Change, Connect, Filter, GroupBy, Page, Reconciled, Record, Settlement, Span, Sqlite, Store,
-    StoreError, Text, UsageRow,
+    Change, Connect, Content, ContentOwner, Filter, GroupBy, Page, Reconciled, Record, Settlement,
+    Span, Sqlite, Store, StoreError, Text, UsageRow,
 };
 use uuid::Uuid;
 
@@ -129,5 +129,30 @@ impl Store for Open {
 
     fn delete_before(&mut self, before_unix_ms: u64, most: u32) -> Result<u64, StoreError> {
         self.ask()?.delete_before(before_unix_ms, most)
+    }
+
+    fn keep(&mut self, contents: &[Content]) -> Result<(), StoreError> {
+        self.ask()?.keep(contents)
+    }
+
+    fn content(&mut self, id: Uuid) -> Result<Option<Content>, StoreError> {
+        self.ask()?.content(id)
+    }
+
+    fn delete_content(&mut self, id: Uuid) -> Result<bool, StoreError> {
+        self.ask()?.delete_content(id)
+    }
+
+    fn content_owners(&mut self) -> Result<Vec<ContentOwner>, StoreError> {
+        self.ask()?.content_owners()
+    }
+
+    fn delete_contents(
+        &mut self,
+        owner: &ContentOwner,
+        before_unix_ms: u64,
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        self.ask()?.delete_contents(owner, before_unix_ms, most)
     }
 }

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bailian_ledger::{
-    Attempt, Begin, Currency, Estimate, Filter, GroupBy, Ledger, Page, Reconciled, Record,
-    Settings, Settlement, Sqlite, Tokens, outcome,
+    Attempt, Begin, Content, ContentOwner, Currency, Estimate, Filter, GroupBy, Ledger, Page,
+    Reader, Reconciled, Record, Settings, Settlement, Sqlite, Tokens, outcome,
 };
 use uuid::Uuid;
 
@@ -294,6 +294,46 @@ fn old_records_are_deleted_and_others_are_not() {
     assert_eq!(reader.retain_days(30, 1_800_000_000_000).unwrap(), 2);
     assert_eq!(reader.retain_days(30, 1_800_000_000_000).unwrap(), 0);
     assert_eq!(records(&ledger).len(), 3);
+}
+
+#[test]
+fn content_is_kept_once_read_and_deleted_by_owner_and_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut reader = Reader::new(database(folder.path()));
+    let (now, day) = (1_800_000_000_000, 86_400_000);
+    let content = |key: &str, age: u64| {
+        let owner = ContentOwner::new("tn_1", "pr_1", key);
+        let mut content = Content::new(Uuid::now_v7(), now - age * day, owner);
+        content.request = Some("你好\0".into());
+        content.answer_cut = true;
+        content
+    };
+    let contents: Vec<_> = [("a", 0), ("a", 6), ("a", 8), ("b", 8), ("c", 0)]
+        .map(|(key, age)| content(key, age))
+        .into();
+    reader.keep(&contents).unwrap();
+    let mut again = contents[0].clone();
+    again.request = None;
+    reader.keep(&[again]).unwrap();
+    let mut first = contents[0].clone();
+    first.request = Some("你好\u{fffd}".into());
+    assert_eq!(reader.content(first.id).unwrap(), Some(first.clone()));
+    assert!(!format!("{first:?}").contains("你好"));
+
+    let days = |owner: &ContentOwner| match owner.key_id.as_str() {
+        "a" => Some(7),
+        "b" => Some(30),
+        _ => None,
+    };
+    assert_eq!(reader.retain_contents(now, days).unwrap(), 2);
+    assert_eq!(reader.retain_contents(now, days).unwrap(), 0);
+    let is_kept: Vec<_> = contents
+        .iter()
+        .map(|content| reader.content(content.id).unwrap().is_some())
+        .collect();
+    assert_eq!(is_kept, [true, true, false, true, false]);
+    assert!(reader.delete_content(first.id).unwrap());
+    assert!(!reader.delete_content(first.id).unwrap());
 }
 
 #[test]

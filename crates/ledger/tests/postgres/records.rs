@@ -1,6 +1,6 @@
 use bailian_ledger::{
-    Connect as _, Currency, Filter, GroupBy, Ledger, Page, Reconciled, Settings, Settlement,
-    outcome,
+    Connect as _, Content, ContentOwner, Currency, Filter, GroupBy, Ledger, Page, Reconciled,
+    Settings, Settlement, outcome,
 };
 use uuid::Uuid;
 
@@ -119,4 +119,27 @@ fn processes_that_start_together_make_the_tables_once() {
             scope.spawn(|| server.store().connect().unwrap());
         }
     });
+}
+
+#[test]
+fn content_is_kept_read_and_deleted_as_in_sqlite() {
+    let server = Server::start();
+    let mut reader = bailian_ledger::Reader::new(server.store());
+    let now = 1_800_000_000_000;
+    let owner = ContentOwner::new("tn_1", "pr_1", "a");
+    let mut content = Content::new(Uuid::now_v7(), now, owner.clone());
+    content.redacted = true;
+    content.request = Some("你好\0".into());
+    content.answer_cut = true;
+    let mut old = Content::new(Uuid::now_v7(), now - 8 * 86_400_000, owner);
+    old.answer = Some("再见".into());
+    reader.keep(&[content.clone(), old.clone()]).unwrap();
+    reader.keep(&[content.clone()]).unwrap();
+    content.request = Some("你好\u{fffd}".into());
+    assert_eq!(reader.content(content.id).unwrap(), Some(content.clone()));
+    assert_eq!(reader.retain_contents(now, |_| Some(7)).unwrap(), 1);
+    assert_eq!(reader.content(old.id).unwrap(), None);
+    assert!(reader.delete_content(content.id).unwrap());
+    assert!(!reader.delete_content(content.id).unwrap());
+    assert_eq!(reader.retain_contents(now, |_| None).unwrap(), 0);
 }

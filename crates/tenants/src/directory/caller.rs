@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::Node;
 use crate::id::{KeyId, Level, ProjectId, TenantId};
 use crate::key::PublicId;
+use crate::settings::KeepContent;
 
 /// Who calls: the chain from the key to the tenant, as it was when the caller was let in.
 #[derive(Clone, Debug)]
@@ -121,5 +122,11 @@ impl Caller {
     pub fn weight(&self) -> u32 {
         let mut said = self.chain.iter().filter_map(|node| node.settings().weight);
         said.next().unwrap_or(1)
+    }
+
+    /// Whether its prompts and answers are kept, and how: what the lowest level says. `None` where
+    /// nobody asked for it.
+    pub fn keep_content(&self) -> Option<KeepContent> {
+        KeepContent::of(self.chain.iter().map(|node| node.settings()))
     }
 }

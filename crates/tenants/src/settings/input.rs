@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer};
 
-use super::{Budget, Limits, Problem, Settings, Unit};
+use super::{Budget, KeepContent, Limits, Problem, Settings, Unit};
 use crate::money::{Currency, Money, Rates};
 use crate::pattern::{Pattern, parse_range};
 use crate::period::{Period, UtcOffset};
@@ -21,6 +21,9 @@ const MAX_METADATA_KEY_CHARS: usize = 64;
 const MAX_METADATA_CHARS: usize = 500;
 /// Above it a limit is a slip of the pen, and arithmetic could saturate.
 const MAX_LIMIT: u64 = 1_000_000_000_000_000;
+
+/// The longest that content can be asked to be kept, in days: ten years.
+const MAX_KEEP_DAYS: u32 = 3_660;
 
 /// The greatest budget in units: half of what amounts can hold, so that sums stay exact.
 const MAX_MONEY: u64 = 9_000_000_000;
@@ -57,9 +60,31 @@ pub struct SettingsInput {
     /// What may be spent.
     #[serde(default)]
     pub budgets: Vec<BudgetInput>,
+    /// Keeps prompts and answers: what the lowest level says that says anything. Left out
+    /// everywhere, nothing is kept.
+    pub keep_content: Option<KeepContentInput>,
     /// Whatever the operator wants to remember.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
+}
+
+/// How long prompts and answers are kept, and in what form.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KeepContentInput {
+    /// For so many days, up to 3660; 0 keeps nothing, whatever the levels above say.
+    #[cfg_attr(feature = "openapi", schema(maximum = 3660))]
+    pub days: u32,
+    /// Whether keys, addresses and numbers of persons are taken out before anything is written.
+    #[cfg_attr(feature = "openapi", schema(default = true))]
+    #[serde(default = "yes")]
+    pub redact: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Limits of the moment; what is left out is unlimited.
@@ -157,6 +182,7 @@ impl SettingsInput {
             ));
         }
         let budgets = check_budgets(self.budgets, rates, &mut problems);
+        let keep_content = self.keep_content.and_then(|keep| keep.check(&mut problems));
         check_metadata(&self.metadata, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
@@ -172,7 +198,22 @@ impl SettingsInput {
             priority,
             weight: self.weight,
             budgets,
+            keep_content,
             metadata: self.metadata,
+        })
+    }
+}
+
+impl KeepContentInput {
+    fn check(self, problems: &mut Vec<Problem>) -> Option<KeepContent> {
+        if self.days > MAX_KEEP_DAYS {
+            let problem = format!("is more than {MAX_KEEP_DAYS}");
+            problems.push(Problem::new("keep_content.days", problem));
+            return None;
+        }
+        Some(KeepContent {
+            days: self.days,
+            redact: self.redact,
         })
     }
 }

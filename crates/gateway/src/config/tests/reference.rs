@@ -73,12 +73,15 @@ const SECTIONS: [(&str, &str); 15] = [
     ("redis", "[redis]\nurl = \"redis://127.0.0.1:6379\"\n"),
     (
         "data",
-        "[data]\nfolder = \"/var/lib/bailian\"\nkeep_days = 400\n",
+        "[data]\nfolder = \"/var/lib/bailian\"\nkeep_days = 400\n\n\
+         [[data.redact]]                               # beside what is always taken out\n\
+         name = \"customer\"\npattern = \"KD-[0-9]{8}\"\n",
     ),
     (
         "tenants",
         "[[tenants]]\nname = \"team-web\"\n\
-         budgets = [{ period = \"month\", money = { amount = \"500\", currency = \"CNY\" } }]\n",
+         budgets = [{ period = \"month\", money = { amount = \"500\", currency = \"CNY\" } }]\n\
+         keep_content = { days = 30 }                  # prompts and answers, redacted; else nothing is kept\n",
     ),
     (
         "prices",

@@ -35,15 +35,12 @@ const RARE: [(&str, &str); 4] = [
 
 /// What is said below the table where it concerns any request.
 const NOTES: [(&str, &str); 3] = [
-    ("estimated", "of the requests have guessed amounts (~)"),
+    ("estimated", "requests with guessed amounts (~)"),
     (
         "unpriced",
-        "of the requests have no price and are missing from the cost",
+        "requests without a price, missing from the cost",
     ),
-    (
-        "unsettled",
-        "of the requests are not settled: in flight, or cut off",
-    ),
+    ("unsettled", "requests not settled: in flight, or cut off"),
 ];
 
 /// A currency's column: as many decimals as its most exact cost has, and the longest bar's cost.
@@ -91,7 +88,7 @@ pub(super) fn table(by: &[&str], rows: &[Value]) -> String {
     for (name, note) in NOTES {
         if all(name) > 0 {
             // Writing to a `String` cannot fail.
-            let _ = writeln!(text, "{} {note}", all(name));
+            let _ = writeln!(text, "{note}: {}", all(name));
         }
     }
     text
@@ -278,7 +275,7 @@ mod tests {
             "1",
         ];
         assert_eq!(cells(lines[3]), sum);
-        let note = "1 of the requests have guessed";
+        let note = "requests with guessed amounts (~): 1";
         assert!(lines[4].starts_with(note), "{text}");
     }
 

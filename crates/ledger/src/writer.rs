@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use self::ingest::BATCHES;
 use crate::ledger::Shared;
 use crate::spool::folder::{self, Estate, SegmentName};
 use crate::spool::shard::Shard;
@@ -42,6 +43,8 @@ pub(crate) struct Writer {
     /// Those of which the present connection has said so, or of which it was told.
     confirmed: HashSet<SegmentName>,
     estates: Vec<Estate>,
+    /// Bytes of frames that the next transaction takes.
+    batch: usize,
     /// Not to try the store before; and how long to wait when it fails again.
     next_try: Option<Instant>,
     wait: Duration,
@@ -63,6 +66,7 @@ impl Writer {
             ingested: HashMap::new(),
             confirmed: HashSet::new(),
             estates: Vec::new(),
+            batch: BATCHES[1],
             next_try: None,
             wait: WAITS[0],
             pause_at: now,
@@ -249,6 +253,7 @@ impl Writer {
         self.confirmed.clear();
         self.next_try = Some(Instant::now() + self.wait);
         self.wait = (self.wait * 2).min(WAITS[1]);
+        self.batch = (self.batch / 2).max(BATCHES[0]);
         let text = describe(error);
         let health = &self.shared.health;
         let first = health.error.lock().replace(text.clone()).is_none();

@@ -10,13 +10,19 @@ use uuid::Uuid;
 
 use super::merge::merge;
 use super::{Writer, describe, unix_ms};
+use crate::frame;
 use crate::spool::folder::{self, SegmentName};
 use crate::spool::segment::{self, Batch, End};
 use crate::spool::shard::Shard;
 use crate::store::{Change, Span, Store, StoreError};
 
-/// Bytes of frames that one transaction takes: some thousand requests.
-const BATCH: usize = 1 << 20;
+/// Bytes of frames that one transaction takes: a thousand requests. A store that fails is given fewer,
+/// so that one that is too slow for so many in its time still gets on.
+pub(super) const BATCHES: [usize; 2] = [frame::MOST_FRAME, 256 * 1024];
+
+/// How much more the next transaction is given after one that went well: slowly, as one that is too
+/// large may cost seconds.
+const GROWTH: usize = 4 * 1024;
 
 /// Where records go that the store refuses.
 const REFUSED: &str = "refused.jsonl";
@@ -138,7 +144,7 @@ impl Writer {
         let mut from = self.confirm(name)?;
         let mut damaged = false;
         loop {
-            let batch = match segment::read(&path, from, end, BATCH) {
+            let batch = match segment::read(&path, from, end, self.batch) {
                 Ok(Some(batch)) => batch,
                 Ok(None) => return Ok(damaged),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -168,6 +174,7 @@ impl Writer {
                 to: batch.to,
             };
             self.apply(batch, name.process, Some(&span))?;
+            self.batch = (self.batch + GROWTH).min(BATCHES[1]);
             from = span.to;
             self.ingested.insert(name, from);
             if name.process == self.shared.process {
@@ -189,8 +196,8 @@ impl Writer {
             let path = name.path(&self.shared.settings.folder);
             let mut at = known.unwrap_or(0);
             while at < stored
-                && let Some(batch) =
-                    segment::read(&path, at, End::Living(stored), BATCH).map_err(unavailable)?
+                && let Some(batch) = segment::read(&path, at, End::Living(stored), BATCHES[1])
+                    .map_err(unavailable)?
             {
                 self.count_ingested(batch.frames());
                 at = batch.to;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bailian_ledger::{
     Change, Connect, Content, ContentOwner, Filter, GroupBy, Page, Reconciled, Record, Settlement,
@@ -22,6 +22,8 @@ pub(crate) struct Failing {
 struct Orders {
     is_away: AtomicBool,
     loses_answer: AtomicBool,
+    /// The most changes that a transaction may have; 0 for any number.
+    most_changes: AtomicUsize,
 }
 
 struct Open {
@@ -50,6 +52,11 @@ impl Failing {
     /// The next transaction is committed, and answered by an error.
     pub(crate) fn lose_the_answer(&self) {
         self.orders.loses_answer.store(true, Ordering::Relaxed);
+    }
+
+    /// Fails at transactions of more changes, as a store does that is too slow for them.
+    pub(crate) fn take_at_most(&self, changes: usize) {
+        self.orders.most_changes.store(changes, Ordering::Relaxed);
     }
 
     pub(crate) fn refuse_tenant(&mut self, tenant: &'static str) {
@@ -91,6 +98,10 @@ impl Store for Open {
         };
         if changes.iter().any(is_poison) {
             return Err(StoreError::Refused(Box::new(io::Error::other("poison"))));
+        }
+        let most = self.orders.most_changes.load(Ordering::Relaxed);
+        if most > 0 && changes.len() > most {
+            return Err(away());
         }
         self.ask()?.apply(changes, span)?;
         if self.orders.loses_answer.swap(false, Ordering::Relaxed) {

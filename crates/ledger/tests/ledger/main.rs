@@ -498,6 +498,24 @@ fn a_file_that_cannot_be_read_keeps_no_record_out() {
 }
 
 #[test]
+fn a_store_that_fails_at_many_records_at_once_is_given_fewer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Failing::new(database(folder.path()));
+    store.go_away();
+    let ledger = Ledger::open(settings(folder.path()), store.clone()).unwrap();
+    for _ in 0..900 {
+        ledger.begin(&begin("a")).settle(&completed());
+    }
+    // Fewer than a whole transaction has, more than the smallest.
+    store.take_at_most(350);
+    store.come_back();
+    until("all are there", || ledger.flush(PATIENCE));
+    assert_eq!(ledger.status().lost, 0);
+    let usage = ledger.reader().usage(&Filter::default(), &[]).unwrap();
+    assert_eq!(usage[0].requests, 900);
+}
+
+#[test]
 fn a_file_of_the_first_version_is_brought_to_this_one_with_its_records() {
     let folder = tempfile::tempdir().unwrap();
     let old = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();

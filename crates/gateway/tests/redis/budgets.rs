@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::ALONE;
 use crate::redis_server::Server;
 use crate::support::{KEY, OPENAI, Running, post, read, send, start};
 
@@ -75,6 +76,7 @@ fn tokens(journal: &[JournalEntry]) -> u64 {
 
 #[tokio::test]
 async fn a_thousand_calls_at_once_at_three_gateways_never_overspend_a_budget() {
+    let _alone = ALONE.lock().await;
     let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
     let server = Server::start();
     let settings = "{ budgets = [{ period = \"total\", tokens = 20000 }] }";
@@ -104,6 +106,7 @@ async fn a_thousand_calls_at_once_at_three_gateways_never_overspend_a_budget() {
 
 #[tokio::test]
 async fn requests_a_minute_and_at_once_hold_over_all_gateways() {
+    let _alone = ALONE.lock().await;
     let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
     let server = Server::start();
     let settings = "{ limits = { rpm = 40, concurrency = 30 } }";
@@ -129,6 +132,7 @@ async fn requests_a_minute_and_at_once_hold_over_all_gateways() {
 
 #[tokio::test]
 async fn what_a_gateway_held_is_there_for_others_when_it_has_ended() {
+    let _alone = ALONE.lock().await;
     let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
     let server = Server::start();
     let settings = "{ budgets = [{ period = \"month\", tokens = 2000 }] }";
@@ -150,6 +154,7 @@ async fn what_a_gateway_held_is_there_for_others_when_it_has_ended() {
 
 #[tokio::test]
 async fn without_redis_a_gateway_spends_what_it_holds_and_then_says_why_it_stops() {
+    let _alone = ALONE.lock().await;
     let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
     let server = Server::start();
     let settings = "{ budgets = [{ period = \"total\", tokens = 100000 }] }";

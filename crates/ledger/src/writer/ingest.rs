@@ -223,6 +223,8 @@ impl Writer {
         health
             .last_ingested_unix_ms
             .store(unix_ms(), Ordering::Relaxed);
+        // It takes records, however many still wait.
+        self.note_success();
         Ok(())
     }
 

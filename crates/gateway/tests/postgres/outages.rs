@@ -146,6 +146,10 @@ impl Place {
 
     /// Ends the gateway; what the store has then.
     async fn records(mut self) -> Vec<Record> {
+        self.until("nothing waits any more", |value| {
+            value["ledger"]["backlog_bytes"] == 0
+        })
+        .await;
         self.stop().await;
         let store = self.server.store();
         let records = tokio::task::spawn_blocking(move || {

@@ -92,6 +92,7 @@ impl Connect for Postgres {
         let runtime = Background::new().map_err(unavailable)?;
         let (client, statements) = within(runtime.get()?, CHANGE, async {
             let mut client = open(self.config.clone()).await?;
+            client.batch_execute(END_IDLE).await.map_err(classify)?;
             migrate(&mut client).await?;
             let statements = Statements {
                 insert: client.prepare(&SQL.insert()).await.map_err(classify)?,
@@ -106,6 +107,10 @@ impl Connect for Postgres {
         }))
     }
 }
+
+/// Where the network falls silent inside a transaction, the server would keep its locks for hours, and
+/// every later connection would wait for them.
+const END_IDLE: &str = "SET idle_in_transaction_session_timeout = '5s'";
 
 /// The connection's own task runs whenever the client waits, on the same runtime.
 async fn open(mut config: Config) -> Result<Client, StoreError> {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use self::ingest::BATCHES;
+use self::ingest::{LEAST_BATCH, MOST_BATCH};
 use crate::ledger::Shared;
 use crate::spool::folder::{self, Estate, SegmentName};
 use crate::spool::shard::Shard;
@@ -66,7 +66,7 @@ impl Writer {
             ingested: HashMap::new(),
             confirmed: HashSet::new(),
             estates: Vec::new(),
-            batch: BATCHES[1],
+            batch: MOST_BATCH,
             next_try: None,
             wait: WAITS[0],
             pause_at: now,
@@ -253,7 +253,7 @@ impl Writer {
         self.confirmed.clear();
         self.next_try = Some(Instant::now() + self.wait);
         self.wait = (self.wait * 2).min(WAITS[1]);
-        self.batch = (self.batch / 2).max(BATCHES[0]);
+        self.batch = (self.batch / 2).max(LEAST_BATCH);
         let text = describe(error);
         let health = &self.shared.health;
         let first = health.error.lock().replace(text.clone()).is_none();

@@ -16,9 +16,12 @@ use crate::spool::segment::{self, Batch, End};
 use crate::spool::shard::Shard;
 use crate::store::{Change, Span, Store, StoreError};
 
-/// Bytes of frames that one transaction takes: a thousand requests. A store that fails is given fewer,
-/// so that one that is too slow for so many in its time still gets on.
-pub(super) const BATCHES: [usize; 2] = [frame::MOST_FRAME, 256 * 1024];
+/// The most bytes of frames that one transaction takes: a thousand requests. A store that fails is given
+/// fewer, so that one that is too slow for so many in its time still gets on.
+pub(super) const MOST_BATCH: usize = 256 * 1024;
+
+/// The fewest: one frame always fits.
+pub(super) const LEAST_BATCH: usize = frame::MOST_FRAME;
 
 /// How much more the next transaction is given after one that went well: slowly, as one that is too
 /// large may cost seconds.
@@ -174,7 +177,7 @@ impl Writer {
                 to: batch.to,
             };
             self.apply(batch, name.process, Some(&span))?;
-            self.batch = (self.batch + GROWTH).min(BATCHES[1]);
+            self.batch = (self.batch + GROWTH).min(MOST_BATCH);
             from = span.to;
             self.ingested.insert(name, from);
             if name.process == self.shared.process {
@@ -196,7 +199,7 @@ impl Writer {
             let path = name.path(&self.shared.settings.folder);
             let mut at = known.unwrap_or(0);
             while at < stored
-                && let Some(batch) = segment::read(&path, at, End::Living(stored), BATCHES[1])
+                && let Some(batch) = segment::read(&path, at, End::Living(stored), MOST_BATCH)
                     .map_err(unavailable)?
             {
                 self.count_ingested(batch.frames());

@@ -26,6 +26,8 @@ pub(crate) struct Account {
     anthropic: Endpoint,
     rerank: Endpoint,
     authorization: Vec<HeaderValue>,
+    /// Looks for its keys in texts.
+    keys: Vec<memmem::Finder<'static>>,
     next_key: AtomicUsize,
     workspace: Option<HeaderValue>,
     /// Where it is, for prices; `None` where nothing is paid.
@@ -113,6 +115,9 @@ impl Account {
         if authorization.is_empty() && config.kind == AccountKind::DashScope {
             return Err(AccountError::NoKey { account: account() });
         }
+        let keys = config.api_keys.iter().map(|key| key.expose_secret());
+        let keys = keys.filter(|key| key.len() >= SHORTEST_HIDDEN_KEY);
+        let keys = keys.map(|key| memmem::Finder::new(key).into_owned());
         let workspace = config
             .workspace
             .as_deref()
@@ -130,6 +135,7 @@ impl Account {
             anthropic: endpoint(&config.anthropic_root, Dialect::Anthropic)?,
             rerank: endpoint(&config.rerank_root, Dialect::OpenAi)?,
             authorization,
+            keys: keys.collect(),
             next_key: AtomicUsize::new(0),
             workspace,
             region: config.region.clone(),
@@ -183,17 +189,13 @@ impl Account {
     /// An error's text without the account's keys: an upstream may quote the one that it refuses.
     pub(crate) fn without_keys(&self, text: Bytes) -> Bytes {
         let mut text = text;
-        for authorization in &self.authorization {
-            let key = authorization.as_bytes().strip_prefix(b"Bearer ");
-            let Some(key) = key.filter(|key| key.len() >= SHORTEST_HIDDEN_KEY) else {
-                continue;
-            };
+        for key in &self.keys {
             let mut shown = Vec::new();
             let mut from = 0;
-            for at in memmem::find_iter(&text, key) {
+            for at in key.find_iter(&text) {
                 shown.extend_from_slice(&text[from..at]);
                 shown.extend_from_slice(HIDDEN);
-                from = at + key.len();
+                from = at + key.needle().len();
             }
             if from > 0 {
                 shown.extend_from_slice(&text[from..]);

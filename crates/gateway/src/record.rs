@@ -128,9 +128,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn begin(state: &Arc<State>, dialect: Dialect) -> Self {
+    /// In a box: it goes from hand to hand, and each would have to make room for it.
+    pub(crate) fn begin(state: &Arc<State>, dialect: Dialect) -> Box<Self> {
         state.metrics.begin_request();
-        Self {
+        Box::new(Self {
             request_id: RequestId::new(state.clock.unix_millis()),
             dialect,
             started: state.clock.now(),
@@ -162,7 +163,7 @@ impl Record {
             from_cache: false,
             ending: None,
             state: Arc::clone(state),
-        }
+        })
     }
 
     /// Notes that the answer is a stream of events.

@@ -101,7 +101,7 @@ where
 async fn send(
     worker: Worker,
     call: Box<Call>,
-    record: Record,
+    record: Box<Record>,
     keep: Option<Box<Keep>>,
 ) -> (Response, Duration) {
     match call.surface {
@@ -119,7 +119,7 @@ async fn send(
 async fn embed(
     worker: Worker,
     call: Box<Call>,
-    record: Record,
+    record: Box<Record>,
     keep: Option<Box<Keep>>,
 ) -> (Response, Duration) {
     match embeddings::too_many(&worker, &call) {
@@ -172,7 +172,7 @@ impl Call {
 }
 
 /// The gateway's own no.
-fn refuse(refusal: &Refusal, mut record: Record) -> Response {
+fn refuse(refusal: &Refusal, mut record: Box<Record>) -> Response {
     record.status = refusal.status();
     record.error_code = Some(refusal.code().into());
     record.note_refusal(refusal);

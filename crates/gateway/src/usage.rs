@@ -1,5 +1,6 @@
 //! Tokens as the model service reports them.
 
+use bailian_wire::chat::Usage;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -15,6 +16,18 @@ pub(crate) struct TokenCounts {
     pub(crate) cached_tokens: u64,
     /// Output that was spent on thinking.
     pub(crate) reasoning_tokens: u64,
+}
+
+impl TokenCounts {
+    /// The counts of a report of OpenAI's or the service's own form that was read whole.
+    pub(crate) fn of(report: &Usage) -> Self {
+        Self {
+            input_tokens: report.input_tokens,
+            output_tokens: report.output_tokens,
+            cached_tokens: report.cached_tokens.unwrap_or(0),
+            reasoning_tokens: report.reasoning_tokens.unwrap_or(0),
+        }
+    }
 }
 
 /// A report as it stands in an answer. Reports may name the same detail in both dialects' words, so
@@ -100,6 +113,8 @@ mod tests {
             r#"{"input_tokens":16,"output_tokens":53,"input_tokens_details":null,"prompt_tokens_details":{"cached_tokens":4},"output_tokens_details":{"reasoning_tokens":10}}"#,
         ] {
             assert_eq!(serde_json::from_str::<TokenCounts>(text).unwrap(), expected);
+            let whole = Usage::from_value(serde_json::from_str(text).unwrap());
+            assert_eq!(TokenCounts::of(&whole), expected);
         }
         let anthropic = r#"{"input_tokens":12,"output_tokens":53,"cache_read_input_tokens":4}"#;
         let counts: TokenCounts = serde_json::from_str(anthropic).unwrap();

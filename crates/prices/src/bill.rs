@@ -51,7 +51,7 @@ impl<'a> Bill<'a> {
                 Note::Listed(text) => Some(text.clone()),
                 _ => None,
             });
-            listed.unwrap_or_else(|| terms.entry.clone())
+            listed.unwrap_or_else(|| terms.entry.to_string())
         };
         let unpriced = |reason| PriceError::Unpriced {
             model: request.model.clone(),
@@ -115,7 +115,7 @@ impl<'a> Bill<'a> {
             return Ok(first);
         }
         Err(PriceError::MissingContext {
-            entry: self.terms.entry.clone(),
+            entry: self.terms.entry.to_string(),
             keys,
         })
     }
@@ -268,7 +268,7 @@ impl<'a> Bill<'a> {
                 self.write(LineKind::FirstUsedVoices, voices, 1, price, Decimal::ONE)?;
             } else if !voices.is_zero() {
                 return Err(PriceError::NoItem {
-                    entry: self.terms.entry.clone(),
+                    entry: self.terms.entry.to_string(),
                     item: "the first use of a cloned voice in that currency",
                 });
             }
@@ -311,7 +311,7 @@ impl<'a> Bill<'a> {
             total: total.ok_or_else(|| self.too_large())?,
             currency: self.terms.currency,
             lines: self.lines,
-            entry: self.terms.entry,
+            entry: self.terms.entry.into_owned(),
             version: self.book.version().to_owned(),
             notes: self.notes,
         })
@@ -319,21 +319,21 @@ impl<'a> Bill<'a> {
 
     pub(crate) fn no_item(&self, item: &'static str) -> PriceError {
         PriceError::NoItem {
-            entry: self.terms.entry.clone(),
+            entry: self.terms.entry.to_string(),
             item,
         }
     }
 
     pub(crate) fn no_quantity(&self) -> PriceError {
         PriceError::NoQuantity {
-            entry: self.terms.entry.clone(),
+            entry: self.terms.entry.to_string(),
             unit: self.terms.unit,
         }
     }
 
     pub(crate) fn too_large(&self) -> PriceError {
         PriceError::TooLarge {
-            entry: self.terms.entry.clone(),
+            entry: self.terms.entry.to_string(),
         }
     }
 }

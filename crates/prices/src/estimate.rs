@@ -73,7 +73,7 @@ fn bound(book: &PriceBook, request: &Request, terms: &Terms<'_>) -> Result<Cost,
     }
     dearest.ok_or_else(|| {
         let nothing = || PriceError::NoQuantity {
-            entry: terms.entry.clone(),
+            entry: terms.entry.to_string(),
             unit: terms.unit,
         };
         unfit(book, request, terms).unwrap_or_else(nothing)

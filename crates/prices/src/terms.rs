@@ -1,5 +1,7 @@
 //! Which prices hold for a request: the listed entry of then, and what the operator says instead.
 
+use std::borrow::Cow;
+
 use rust_decimal::Decimal;
 
 use crate::bill::distinct;
@@ -34,7 +36,7 @@ pub(crate) enum Column {
 /// Prices and what is to be done with them.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms<'a> {
-    pub(crate) entry: String,
+    pub(crate) entry: Cow<'a, str>,
     pub(crate) currency: Currency,
     pub(crate) unit: Unit,
     pub(crate) tiers: &'a [Tier],
@@ -87,7 +89,7 @@ impl<'a> Terms<'a> {
         let tiers = self.tiers.iter();
         let refused = tiers.flat_map(|tier| tier.when.refused(context));
         Err(PriceError::NoTier {
-            entry: self.entry.clone(),
+            entry: self.entry.to_string(),
             said: distinct(refused)
                 .into_iter()
                 .map(|key| format!("{key} {}", context.said(key).unwrap_or_default()))
@@ -138,12 +140,9 @@ fn by_name<'a>(
     let listing = &book.listing;
     let places = listing.models.get(name).map(Vec::as_slice);
     let entries = places.unwrap_or_default().iter();
-    let entries: Vec<&Entry> = entries
-        .filter_map(|place| listing.entries.get(*place))
-        .collect();
+    let mut entries = entries.filter_map(|place| listing.entries.get(*place));
     let here: Vec<&Entry> = entries
-        .iter()
-        .copied()
+        .clone()
         .filter(|entry| is_here(entry, request))
         .collect();
     let mut scopes: Vec<Option<&str>> = Vec::new();
@@ -182,9 +181,9 @@ fn by_name<'a>(
     }
     if found.is_empty() {
         return Err(
-            problem.unwrap_or(match (entries.is_empty(), &request.scope) {
+            problem.unwrap_or(match (places.is_none_or(<[_]>::is_empty), &request.scope) {
                 (true, _) => Unpriced::Model,
-                (false, Some(_)) if entries.iter().any(|entry| entry.region == request.region) => {
+                (false, Some(_)) if entries.any(|entry| entry.region == request.region) => {
                     Unpriced::Scope
                 }
                 (false, _) => Unpriced::Region,
@@ -289,7 +288,7 @@ fn list_price<'a>(
     }
     notes.extend(entry.note.clone().map(Note::Listed));
     Some(Terms {
-        entry: entry.id.clone(),
+        entry: Cow::Borrowed(&entry.id),
         currency,
         unit: entry.unit,
         tiers,
@@ -318,7 +317,7 @@ fn overlay<'a>(base: Option<Terms<'a>>, stated: &'a Stated) -> Option<Terms<'a>>
                 ..base.cache.clone()
             });
             Terms {
-                entry: String::new(),
+                entry: Cow::Borrowed(""),
                 currency: own.currency,
                 unit,
                 tiers: &stated.tiers,
@@ -336,9 +335,9 @@ fn overlay<'a>(base: Option<Terms<'a>>, stated: &'a Stated) -> Option<Terms<'a>>
         (None, None) => return None,
     };
     terms.entry = if terms.entry.is_empty() {
-        stated.id()
+        stated.id().into()
     } else {
-        format!("{} over {}", stated.id(), terms.entry)
+        format!("{} over {}", stated.id(), terms.entry).into()
     };
     terms.multiplier = own.multiplier.unwrap_or(terms.multiplier);
     terms.batch = own.batch_multiplier.or(terms.batch);

@@ -24,7 +24,7 @@ use crate::upstream::UpstreamBody;
 const MAX_ERROR_BODY_BYTES: usize = 256 * 1024;
 
 /// Makes the client's response out of upstream's.
-pub(super) async fn relay(answered: Answered, mut record: Record) -> Response {
+pub(super) async fn relay(answered: Answered, mut record: Box<Record>) -> Response {
     let Answered {
         answer,
         answering,
@@ -96,7 +96,7 @@ async fn relay_error(
     status: StatusCode,
     from: &HeaderMap,
     body: UpstreamBody,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response {
     record.leave();
     let bytes = read_error(body, record.idle_limit()).await;

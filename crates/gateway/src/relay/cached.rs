@@ -29,7 +29,7 @@ pub(super) async fn serve(
     cache: Arc<Cache>,
     headers: &HeaderMap,
     call: Box<Call>,
-    record: Record,
+    record: Box<Record>,
 ) -> (Response, Duration) {
     let route = worker.state.routes.cache_of(&call.demand.model);
     let terms = Terms::of(&call.surface, &call.method, headers, route, &cache.config);
@@ -87,7 +87,7 @@ struct Question {
     call: Box<Call>,
     key: Key,
     terms: Terms,
-    record: Record,
+    record: Box<Record>,
 }
 
 impl Question {

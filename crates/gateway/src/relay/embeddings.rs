@@ -75,7 +75,7 @@ pub(super) async fn serve(
     call: Box<Call>,
     mut body: Value,
     batch: usize,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response {
     let dialect = call.surface.dialect();
     let texts = match texts_of(&mut body, dialect).map(Value::take) {

@@ -43,7 +43,7 @@ pub(super) struct Exchange {
     plan: Plan,
     /// The target that is tried.
     at: usize,
-    record: Record,
+    record: Box<Record>,
     /// What the client of a broken stream has.
     so_far: Option<SoFar>,
     /// Keeps the answer for others.
@@ -72,7 +72,7 @@ enum Tried {
 }
 
 impl Exchange {
-    pub(super) fn new(worker: Worker, call: Box<Call>, record: Record) -> Self {
+    pub(super) fn new(worker: Worker, call: Box<Call>, record: Box<Record>) -> Self {
         let routes = &worker.state.routes;
         let several = worker.state.accounts.len() > 1;
         let spread = match call.bytes.get(..PREFIX_BYTES) {
@@ -99,7 +99,7 @@ impl Exchange {
     }
 
     /// For the rest of a stream that broke off.
-    pub(super) fn of_rest(resume: Resume, record: Record, so_far: Option<SoFar>) -> Self {
+    pub(super) fn of_rest(resume: Resume, record: Box<Record>, so_far: Option<SoFar>) -> Self {
         Self {
             worker: resume.worker,
             call: resume.call,
@@ -137,7 +137,7 @@ impl Exchange {
     }
 
     /// The rest of a stream: the record comes back, since the stream's body keeps it.
-    pub(super) async fn rest(mut self, left: u8) -> (Record, Result<Answered, Refusal>) {
+    pub(super) async fn rest(mut self, left: u8) -> (Box<Record>, Result<Answered, Refusal>) {
         let result = match self.exchange(None, None).await {
             Ok(result) => result,
             Err(StillWaits(_)) => Err(Refusal::internal()),

@@ -111,10 +111,11 @@ pub(super) fn needed(from: &HeaderMap, accounts: &[Account]) -> HeaderMap {
             || name.as_str().starts_with(OWN)
             || accounts.iter().any(|account| account.forwards(name))
     };
-    let lines = from.iter().filter(|(name, _)| is_needed(name));
-    lines
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    let mut headers = HeaderMap::with_capacity(8);
+    for (name, value) in from.iter().filter(|(name, _)| is_needed(name)) {
+        headers.append(name.clone(), value.clone());
+    }
+    headers
 }
 
 /// The header lines of the upstream request. Those of the service's own are for the service only.

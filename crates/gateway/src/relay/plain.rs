@@ -32,7 +32,7 @@ const MAX_WHOLE_BYTES: usize = 4 * 1024 * 1024;
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// Makes the client's response.
-pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) -> Response {
+pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Box<Record>) -> Response {
     record.leave();
     let received = receive(body, record.idle_limit()).await;
     record.come_back();
@@ -41,9 +41,13 @@ pub(super) async fn relay(head: &Parts, body: UpstreamBody, mut record: Record) 
             if bytes.len() <= MAX_ERROR_BYTES {
                 bytes = record.without_keys(bytes);
             }
-            record.usage = tap::usage_of(&bytes);
             if record.wants_report() {
-                record.report = tap::report_of(&bytes, record.dialect).map(Box::new);
+                let read = tap::report_of(&bytes, record.dialect);
+                (record.usage, record.report) = read.map_or((None, None), |(counts, report)| {
+                    (Some(counts), report.map(Box::new))
+                });
+            } else {
+                record.usage = tap::usage_of(&bytes);
             }
             if record.is_traced() {
                 record.finish = scan(&bytes, |_| {}).reasons;
@@ -92,7 +96,7 @@ fn error_of(body: &[u8]) -> Option<ApiError> {
 }
 
 /// The response when an answer did not come whole.
-pub(super) fn broken_off(error: &UpstreamError, record: Record) -> Response {
+pub(super) fn broken_off(error: &UpstreamError, record: Box<Record>) -> Response {
     tracing::warn!(
         request_id = record.request_id.as_str(),
         key = record.key_name(),
@@ -175,7 +179,7 @@ impl http_body::Body for Rest {
 /// A long answer on its way to the client.
 struct LongBody {
     rest: Rest,
-    record: Record,
+    record: Box<Record>,
 }
 
 impl http_body::Body for LongBody {

@@ -25,7 +25,7 @@ pub(super) struct Resume {
 }
 
 /// The rest of an answer, or why there is none.
-pub(super) type Resumed = (Record, Result<Answered, Refusal>);
+pub(super) type Resumed = (Box<Record>, Result<Answered, Refusal>);
 
 /// A request under way for the rest of an answer.
 pub(super) type Resuming = Pin<Box<dyn Future<Output = Resumed> + Send>>;
@@ -59,7 +59,7 @@ impl Resume {
     }
 
     /// Asks for the rest: of the other targets first, of the one that broke off last.
-    pub(super) fn resume(mut self: Box<Self>, record: Record, so_far: Option<SoFar>) -> Resuming {
+    pub(super) fn resume(mut self: Box<Self>, record: Box<Record>, so_far: Option<SoFar>) -> Resuming {
         let next = (self.at + 1) % self.plan.targets.len().max(1);
         self.plan.targets.rotate_left(next);
         if so_far.is_none() {
@@ -79,7 +79,7 @@ impl Resume {
 }
 
 /// The rest of a stream must be a stream.
-async fn settle(record: Record, answered: Answered) -> Resumed {
+async fn settle(record: Box<Record>, answered: Answered) -> Resumed {
     let head = &answered.answer;
     if head.status().is_success() && headers::is_event_stream(head.headers()) {
         return (record, Ok(answered));

@@ -58,7 +58,7 @@ pub(super) struct StreamBody {
     /// Whether what earlier parts cost was guessed.
     has_guessed: bool,
     /// `None` while it is with the request for the rest.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 enum State {
@@ -87,7 +87,7 @@ impl StreamBody {
         upstream: UpstreamBody,
         answering: Answering,
         resume: Option<Box<Resume>>,
-        record: Record,
+        record: Box<Record>,
     ) -> Self {
         let repairs = record.repairs();
         let writer = if answering.translate {
@@ -128,7 +128,7 @@ impl StreamBody {
 
     /// Counts the answer, once.
     fn settle(&mut self, outcome: Outcome) {
-        if self.record.as_ref().is_none_or(Record::is_closed) {
+        if self.record.as_ref().is_none_or(|record| record.is_closed()) {
             return;
         }
         let tally = self.tally();

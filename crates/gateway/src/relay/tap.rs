@@ -46,9 +46,16 @@ pub(super) fn usage_of(answer: &[u8]) -> Option<TokenCounts> {
     counts(last_report(answer)?)
 }
 
-/// The whole report of a plain answer.
-pub(super) fn report_of(answer: &[u8], dialect: Dialect) -> Option<Usage> {
-    report(last_report(answer)?, dialect)
+/// The same, and the whole report.
+pub(super) fn report_of(answer: &[u8], dialect: Dialect) -> Option<(TokenCounts, Option<Usage>)> {
+    let bytes = last_report(answer)?;
+    let report = report(bytes, dialect);
+    let counts = match &report {
+        // Read once for both. Anthropic's words mean something else in either.
+        Some(report) if dialect != Dialect::Anthropic => TokenCounts::of(report),
+        _ => counts(bytes)?,
+    };
+    Some((counts, report))
 }
 
 fn report(bytes: &[u8], dialect: Dialect) -> Option<Usage> {

@@ -46,7 +46,7 @@ pub(super) async fn whole(
     head: &Parts,
     body: UpstreamBody,
     answering: &Answering,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response {
     record.leave();
     let read = if headers::is_event_stream(&head.headers) {

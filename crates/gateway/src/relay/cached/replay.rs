@@ -16,7 +16,7 @@ use crate::metrics::Outcome;
 use crate::record::Record;
 
 /// The response: a stream as a stream, each frame whole.
-pub(super) fn response(entry: &Arc<Entry>, mut record: Record) -> Response {
+pub(super) fn response(entry: &Arc<Entry>, mut record: Box<Record>) -> Response {
     let mut lines = entry.headers.clone();
     let body = if entry.ends.is_some() {
         headers::unbuffered(&mut lines);
@@ -41,7 +41,7 @@ struct ReplayBody {
     entry: Arc<Entry>,
     next: usize,
     /// Says that the client left if it is dropped before the last frame.
-    record: Record,
+    record: Box<Record>,
 }
 
 impl http_body::Body for ReplayBody {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::record::{Begin, Settlement};
 
 /// What every frame begins with.
-const MAGIC: [u8; 4] = [0xff, b'B', b'L', 2];
+pub(crate) const MAGIC: [u8; 4] = [0xff, b'B', b'L', 2];
 
 /// Bytes before the payload.
 const HEAD: usize = 12;
@@ -135,6 +135,17 @@ pub(crate) fn find(bytes: &[u8]) -> Found<'_> {
         payload,
         taken: HEAD + length,
     }
+}
+
+/// The first of some whole frames, by the length that it says.
+pub(crate) fn first(frames: &[u8]) -> Option<&[u8]> {
+    let length = frames.get(4..)?.first_chunk::<4>()?;
+    frames.get(..HEAD + u32::from_le_bytes(*length) as usize)
+}
+
+/// Whether nothing was finished here: room that was reserved, or a frame without its magic.
+pub(crate) fn is_unwritten(bytes: &[u8]) -> bool {
+    bytes.iter().take(MAGIC.len()).all(|byte| *byte == 0)
 }
 
 /// Everything up to where the next frame may begin.

@@ -28,7 +28,7 @@ pub struct Settings {
     pub folder: PathBuf,
     /// Lines of segments: as many as there are threads that take requests.
     pub shards: u16,
-    /// When a segment is closed and another begun, in bytes.
+    /// When a segment is closed and another begun, in bytes. So much is reserved for each shard.
     pub segment_bytes: u64,
     /// What all segments may take on the disk, in bytes.
     pub most_spool_bytes: u64,
@@ -114,8 +114,8 @@ impl Settings {
         Self {
             folder: folder.into(),
             shards: u16::try_from(threads.clamp(1, 64)).unwrap_or(1),
-            // Read at once by an operator, and gone soon.
-            segment_bytes: 8 << 20,
+            // Reserved for each shard; some nine thousand requests.
+            segment_bytes: 4 << 20,
             // Some four million requests.
             most_spool_bytes: 4 << 30,
             most_memory_bytes: 64 << 20,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use self::ingest::{LEAST_BATCH, MOST_BATCH};
 use crate::ledger::Shared;
 use crate::spool::folder::{self, Estate, SegmentName};
+use crate::spool::segment;
 use crate::spool::shard::Shard;
 use crate::store::{Store, StoreError};
 
@@ -134,6 +135,10 @@ impl Writer {
             self.next_sync = now + interval;
             self.sync();
         }
+        // Behind the sync, which makes pages that were ready wait again.
+        for shard in &self.shared.shards {
+            shard.make_ready();
+        }
     }
 
     /// Opens segments where they are missing or full, and writes what is held.
@@ -145,8 +150,6 @@ impl Writer {
         let most = settings.segment_bytes.min(share).max(1);
         let (mut opened, mut all_well) = (false, true);
         for shard in &shared.shards {
-            // A file that takes no more may be what fills the disk: closed, it is soon deleted.
-            let most = if shard.is_holding() { 1 } else { most };
             match shard.rotate(&settings.folder, shared.process, most) {
                 Ok(is_new) => opened |= is_new,
                 Err(error) => {
@@ -202,6 +205,9 @@ impl Writer {
                 for estate in estates {
                     for segment in &estate.segments {
                         let path = segment.path(&self.shared.settings.folder);
+                        if let Err(error) = segment::trim(&path) {
+                            self.note_spool_error(&error);
+                        }
                         let bytes = path.metadata().map_or(0, |metadata| metadata.len());
                         self.shared.room.on_disk.fetch_add(bytes, Ordering::Relaxed);
                     }

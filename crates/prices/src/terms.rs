@@ -180,15 +180,15 @@ fn by_name<'a>(
         }
     }
     if found.is_empty() {
-        return Err(
-            problem.unwrap_or(match (places.is_none_or(<[_]>::is_empty), &request.scope) {
+        return Err(problem.unwrap_or(
+            match (places.is_none_or(<[_]>::is_empty), &request.scope) {
                 (true, _) => Unpriced::Model,
                 (false, Some(_)) if entries.any(|entry| entry.region == request.region) => {
                     Unpriced::Scope
                 }
                 (false, _) => Unpriced::Region,
-            }),
-        );
+            },
+        ));
     }
     let named = |scope: Option<&str>| scope.map(str::to_owned);
     let others: Vec<String> = found

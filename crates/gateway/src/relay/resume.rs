@@ -59,7 +59,11 @@ impl Resume {
     }
 
     /// Asks for the rest: of the other targets first, of the one that broke off last.
-    pub(super) fn resume(mut self: Box<Self>, record: Box<Record>, so_far: Option<SoFar>) -> Resuming {
+    pub(super) fn resume(
+        mut self: Box<Self>,
+        record: Box<Record>,
+        so_far: Option<SoFar>,
+    ) -> Resuming {
         let next = (self.at + 1) % self.plan.targets.len().max(1);
         self.plan.targets.rotate_left(next);
         if so_far.is_none() {

@@ -1,6 +1,6 @@
 //! Reading a segment's frames, a batch at a time.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
@@ -25,6 +25,9 @@ impl Batch {
         self.entries.len() as u64 + self.not_understood
     }
 }
+
+/// By how many bytes the end of what was written is looked for. No frame ends with so many zeros.
+const TRIMMED: u64 = 4096;
 
 /// How a segment ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,30 @@ pub(crate) fn read(path: &Path, from: u64, end: End, most: usize) -> io::Result<
     Ok(Some(split(&bytes, from, length <= most)))
 }
 
+/// Cuts off what a dead process reserved and did not use.
+pub(crate) fn trim(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let length = file.metadata()?.len();
+    let mut end = length;
+    let mut bytes = vec![0; TRIMMED as usize];
+    while end > 0 {
+        let from = end.saturating_sub(TRIMMED);
+        let part = &mut bytes[..usize::try_from(end - from).unwrap_or(0)];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(part)?;
+        if part.iter().any(|byte| *byte != 0) {
+            break;
+        }
+        end = from;
+    }
+    // The last frame may end with zeros, fewer than these.
+    let end = (end + TRIMMED).min(length);
+    if end < length {
+        file.set_len(end)?;
+    }
+    Ok(())
+}
+
 /// Splits bytes into entries. If they are the last of their segment, nothing is left over.
 pub(crate) fn split(bytes: &[u8], from: u64, is_last: bool) -> Batch {
     let mut batch = Batch::default();
@@ -67,6 +94,16 @@ pub(crate) fn split(bytes: &[u8], from: u64, is_last: bool) -> Batch {
                 }
                 at += taken;
             }
+            // The process died while it wrote this, or before: nobody was told that it is there.
+            Found::Damage { .. }
+                if frame::is_unwritten(rest)
+                    && is_last
+                    && frame::find_next_whole(rest).is_none() =>
+            {
+                at = bytes.len();
+            }
+            // It may be the end, which the next part shows.
+            Found::Damage { .. } if frame::is_unwritten(rest) && !is_last && at > 0 => break,
             Found::Damage { taken } => {
                 batch.damaged += taken as u64;
                 at += taken;

@@ -1,8 +1,7 @@
 //! One line of segments. Each relay thread has one to itself, so that its lock is free.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::file::SegmentFile;
 use super::folder::SegmentName;
 use crate::frame;
 use crate::record::{Begin, Settlement};
@@ -66,9 +66,7 @@ pub(crate) struct Held {
 #[derive(Debug)]
 struct Active {
     name: SegmentName,
-    file: Arc<File>,
-    /// Where its last whole frame ends. Behind it is nothing.
-    written: u64,
+    file: SegmentFile,
     synced: u64,
 }
 
@@ -107,13 +105,21 @@ impl Shard {
     }
 
     /// Opens the first segment, or another when the present one has `most` bytes or is unusable.
+    /// A shard that holds frames takes another in any case: a file that takes no more may be what
+    /// fills the disk, and is soon deleted then.
     pub(crate) fn rotate(&self, folder: &Path, process: Uuid, most: u64) -> io::Result<bool> {
-        let number = {
+        let (number, is_holding) = {
             let inner = self.inner.lock();
-            if inner.active.as_ref().is_some_and(|a| a.written < most) {
+            let is_holding = !inner.held.is_empty();
+            let most = if is_holding { 1 } else { most };
+            if inner
+                .active
+                .as_ref()
+                .is_some_and(|a| a.file.written() < most)
+            {
                 return Ok(false);
             }
-            inner.next_number
+            (inner.next_number, is_holding)
         };
         let name = SegmentName {
             process,
@@ -121,14 +127,11 @@ impl Shard {
             number,
         };
         // Opened without the lock: it may take long.
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(name.path(folder))?;
+        // What room is left on a full disk is for others.
+        let mapped = if is_holding { 0 } else { most };
         let active = Active {
             name,
-            file: Arc::new(file),
-            written: 0,
+            file: SegmentFile::create(&name.path(folder), mapped)?,
             synced: 0,
         };
         let full = {
@@ -136,13 +139,14 @@ impl Shard {
             inner.next_number = number + 1;
             let full = inner.active.replace(active);
             if let Some(full) = &full {
-                let whole = (full.name, full.written);
+                let whole = (full.name, full.file.written());
                 inner.full.push(whole);
             }
             full
         };
-        if let Some(full) = full {
-            full.file.sync_data()?;
+        if let Some(mut full) = full {
+            full.file.unmap()?;
+            full.file.file().sync_data()?;
         }
         Ok(true)
     }
@@ -192,7 +196,7 @@ impl Shard {
         let inner = self.inner.lock();
         let mut segments = inner.full.clone();
         if let Some(active) = &inner.active {
-            segments.push((active.name, active.written));
+            segments.push((active.name, active.file.written()));
         }
         Written {
             segments,
@@ -210,17 +214,29 @@ impl Shard {
         }
     }
 
+    /// Makes room ready for the frames that come next.
+    pub(crate) fn make_ready(&self) {
+        let ahead = match &mut self.inner.lock().active {
+            Some(active) => active.file.ahead(),
+            None => None,
+        };
+        if let Some(ahead) = ahead {
+            ahead.make_ready();
+        }
+    }
+
     /// Writes the present segment through to the disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let Some((file, written)) = self.inner.lock().active.as_ref().and_then(|active| {
-            (active.synced < active.written).then(|| (Arc::clone(&active.file), active.written))
+            let written = active.file.written();
+            (active.synced < written).then(|| (Arc::clone(active.file.file()), written))
         }) else {
             return Ok(());
         };
         // Without the lock: a disk takes milliseconds.
         file.sync_data()?;
         if let Some(active) = &mut self.inner.lock().active
-            && Arc::ptr_eq(&active.file, &file)
+            && Arc::ptr_eq(active.file.file(), &file)
         {
             active.synced = written;
         }
@@ -272,7 +288,7 @@ impl Inner {
             Some(_) if room.on_disk.load(Ordering::Relaxed) + length > room.most_on_disk => {
                 Err(io::Error::other("the spool has reached its size"))
             }
-            Some(active) => active.append(bytes),
+            Some(active) => active.file.append(bytes),
         };
         match result {
             Ok(()) => {
@@ -284,37 +300,13 @@ impl Inner {
                 *room.error.lock() = Some(format!("spool: {error}"));
                 // A file with half a frame that cannot be cut is written no more.
                 if let Some(active) = &self.active
-                    && active.is_torn()
+                    && active.file.is_torn()
                 {
-                    self.full.push((active.name, active.written));
+                    self.full.push((active.name, active.file.written()));
                     self.active = None;
                 }
                 false
             }
         }
-    }
-}
-
-impl Active {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // One call; more only where the system takes less than it was given.
-        match (&*self.file).write_all(bytes) {
-            Ok(()) => {
-                self.written += bytes.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // Half a frame would spoil what comes behind it.
-                drop(self.file.set_len(self.written));
-                Err(error)
-            }
-        }
-    }
-
-    fn is_torn(&self) -> bool {
-        !self
-            .file
-            .metadata()
-            .is_ok_and(|metadata| metadata.len() == self.written)
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{
-    CachedStatement, Connection, ErrorCode, OptionalExtension as _, Row, TransactionBehavior, params_from_iter,
+    CachedStatement, Connection, ErrorCode, OptionalExtension as _, Row, TransactionBehavior,
+    params_from_iter,
 };
 use rust_decimal::Decimal;
 use uuid::Uuid;

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::support::{self, OPENAI, Running, read, send};
+use crate::support::{self, OPENAI, Running, read, send, with, with_key};
 
 pub(crate) const TOKEN: &str = "operator-token-1";
 
@@ -138,12 +138,6 @@ pub(crate) fn request(
     token: &str,
     body: impl Into<Bytes>,
 ) -> Request<Full<Bytes>> {
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "127.0.0.1")
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", "application/json")
-        .body(Full::new(body.into()))
-        .unwrap()
+    let request = support::request(method, path, body);
+    with(with_key(request, token), "host", "127.0.0.1")
 }

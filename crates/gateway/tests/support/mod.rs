@@ -137,7 +137,7 @@ pub fn get(path: &str) -> Request<Full<Bytes>> {
     request(Method::GET, path, Bytes::new())
 }
 
-fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     Request::builder()
         .method(method)
         .uri(path)

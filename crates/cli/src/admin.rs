@@ -328,6 +328,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     failure::written(std::io::stdout().write_all(text.as_bytes()))
 }
 
+/// Prints what the admin API gave, for other programs.
+pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
+    print(&format!("{value:#}\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ControlFlow::Continue(())
     })?;
     if arguments.json {
-        return admin::print(&format!("{:#}\n", Value::from(entries)));
+        return admin::print_json(&Value::from(entries));
     }
     if entries.is_empty() {
         eprintln!("the audit log has no such entry");

@@ -4,35 +4,17 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::admin::{self, Access, Admin, clean, is_id, text};
+use crate::admin::{Admin, clean, is_id, text};
 use crate::failure::Failure;
 use crate::moments::Clock;
-use crate::nodes::{self, Action, InProject, InTenant, Names, OfAll, Settings, Which};
+use crate::nodes::{self, Action, InProject, InTenant, Listing, Names, OfAll, Settings, Which};
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    action: OfKeys,
-    #[command(flatten)]
-    clock: Clock,
-    #[command(flatten)]
-    access: Access,
-}
+pub(crate) type Arguments = nodes::Arguments<OfKeys>;
 
 #[derive(Debug, clap::Subcommand)]
-enum OfKeys {
+pub(crate) enum OfKeys {
     /// Lists keys, without what opens them.
-    List {
-        /// Lists those of this tenant, by its name or id.
-        #[arg(long)]
-        tenant: Option<String>,
-        /// Lists those of this project, by its name or id.
-        #[arg(long)]
-        project: Option<String>,
-        /// Prints one JSON array.
-        #[arg(long)]
-        json: bool,
-    },
+    List(Listing<InProject>),
     /// Makes a key and prints it, this once.
     Create(Box<New>),
     #[command(flatten)]
@@ -57,7 +39,7 @@ enum OfKeys {
 }
 
 #[derive(Debug, clap::Args)]
-struct New {
+pub(crate) struct New {
     /// The key's name.
     name: String,
     /// The tenant, by its name or id.
@@ -71,14 +53,9 @@ struct New {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let admin = Admin::open(&arguments.access)?;
-    let clock = arguments.clock;
+    let (admin, clock) = (arguments.admin()?, arguments.clock);
     match &arguments.action {
-        OfKeys::List {
-            tenant,
-            project,
-            json,
-        } => list(&admin, tenant.as_deref(), project.as_deref(), *json, clock),
+        OfKeys::List(listing) => list(&admin, listing, clock),
         OfKeys::Create(new) => create(&admin, new, clock),
         OfKeys::One(action) => action.run(&admin, clock),
         OfKeys::Rotate { which, overlap } => {
@@ -101,36 +78,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn list(
-    admin: &Admin,
-    tenant: Option<&str>,
-    project: Option<&str>,
-    as_json: bool,
-    clock: Clock,
-) -> Result<(), Failure> {
-    let tenant = tenant.map(|it| nodes::id_of(admin, it, &OfAll));
-    let tenant = tenant.transpose()?;
-    let scope = InTenant { tenant };
-    let project = project.map(|it| nodes::id_of(admin, it, &scope));
-    let project = project.transpose()?;
-    let mut query = Vec::new();
-    query.extend(scope.tenant.as_deref().map(|id| ("tenant", id)));
-    query.extend(project.as_deref().map(|id| ("project", id)));
-    let keys = admin.list("/keys", &query)?;
-    let names = Names::unless(as_json, admin)?;
-    let cells = |key: &Value| {
-        let credentials = key["credentials"].as_array().into_iter().flatten();
-        let public = credentials.filter_map(|it| it["public_id"].as_str().map(clean));
-        let public: Vec<String> = public.collect();
-        let place = vec![names.of(key, "tenant"), names.of(key, "project")];
-        [place, vec![public.join(" ")]]
-    };
+fn list(admin: &Admin, listing: &Listing<InProject>, clock: Clock) -> Result<(), Failure> {
     let heads: [&[&str]; 2] = [&["TENANT", "PROJECT"], &["SECRETS"]];
-    admin::print(&nodes::list(keys, as_json, heads, cells, clock))
+    listing.run(admin, clock, heads, || {
+        let names = Names::read(admin)?;
+        Ok(move |key: &Value| {
+            let credentials = key["credentials"].as_array().into_iter().flatten();
+            let public = credentials.filter_map(|it| it["public_id"].as_str().map(clean));
+            let public: Vec<String> = public.collect();
+            let place = vec![names.of(key, "tenant"), names.of(key, "project")];
+            [place, vec![public.join(" ")]]
+        })
+    })
 }
 
 fn create(admin: &Admin, new: &New, clock: Clock) -> Result<(), Failure> {
-    let mut body = new.settings.members(clock).map_err(Failure::Usage)?;
+    let mut body = new.settings.of_new(&new.name, clock)?;
     let tenant = if is_id(&new.project, "p_") {
         None
     } else {
@@ -138,7 +101,6 @@ fn create(admin: &Admin, new: &New, clock: Clock) -> Result<(), Failure> {
     };
     let scope = InTenant { tenant };
     let project = nodes::parent(admin, &new.project, &scope)?;
-    body.insert("name".to_owned(), new.name.clone().into());
     body.insert("project".to_owned(), project.into());
     let made = admin.post("/keys", &body.into())?;
     told(&made, "is made")

@@ -36,6 +36,7 @@ mod sim;
 mod table;
 mod tenants;
 mod usage;
+mod whose;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,8 @@
 //! What tenants, projects and keys have in common: they are found, shown, changed and deleted alike.
 
 mod change;
+mod command;
+mod scope;
 mod shown;
 
 use anyhow::anyhow;
@@ -8,7 +10,10 @@ use serde_json::Value;
 
 use self::change::Change;
 pub(crate) use self::change::Settings;
-pub(crate) use self::shown::{Names, differences, list};
+pub(crate) use self::command::{Arguments, Listing};
+pub(crate) use self::scope::{InProject, InTenant, OfAll};
+use self::scope::{Place, Scope};
+pub(crate) use self::shown::{Names, differences};
 use crate::admin::{self, Admin, clean, is_id, text};
 use crate::failure::Failure;
 use crate::moments::Clock;
@@ -45,19 +50,6 @@ impl Kind {
             Self::Project => "p_",
             Self::Key => "k_",
         }
-    }
-}
-
-/// Where something is looked for by its name.
-pub(crate) trait Scope: clap::Args {
-    const KIND: Kind;
-    /// The tenant that it belongs to, by its name or id.
-    fn tenant(&self) -> Option<&str> {
-        None
-    }
-    /// The project that it belongs to, by its name or id.
-    fn project(&self) -> Option<&str> {
-        None
     }
 }
 
@@ -108,7 +100,7 @@ impl<S: Scope> Action<S> {
             Self::Show { which, json } => {
                 let node = which.find(admin)?;
                 if *json {
-                    return admin::print(&format!("{node:#}\n"));
+                    return admin::print_json(&node);
                 }
                 admin::print(&shown::one(admin, S::KIND, &node, clock)?)
             }
@@ -129,18 +121,9 @@ pub(crate) fn find<S: Scope>(admin: &Admin, which: &str, scope: &S) -> Result<Va
         let node = admin.find(&format!("{}/{which}", kind.path()))?;
         return node.ok_or_else(|| none(kind, which));
     }
+    let place = Place::find(admin, scope)?;
     let mut query = vec![("name", which)];
-    let tenant = scope.tenant().map(|it| id_of(admin, it, &OfAll));
-    let tenant = tenant.transpose()?;
-    let project = scope.project().map(|it| {
-        let scope = InTenant {
-            tenant: tenant.clone(),
-        };
-        id_of(admin, it, &scope)
-    });
-    let project = project.transpose()?;
-    query.extend(tenant.as_deref().map(|id| ("tenant", id)));
-    query.extend(project.as_deref().map(|id| ("project", id)));
+    query.extend(place.query());
     let mut found = admin.list(kind.path(), &query)?;
     // A revoked key is not meant where another has the same name.
     if found.len() > 1 && found.iter().any(|node| node["status"] != "revoked") {
@@ -249,48 +232,4 @@ fn delete(
     admin.delete(&format!("{}/{id}", kind.path()), &query)?;
     eprintln!("{word} {name} ({id}){below} is deleted");
     Ok(())
-}
-
-/// Tenants, whose names are unique.
-#[derive(Debug, clap::Args)]
-pub(crate) struct OfAll;
-
-impl Scope for OfAll {
-    const KIND: Kind = Kind::Tenant;
-}
-
-/// Projects, whose names are unique in a tenant.
-#[derive(Debug, clap::Args)]
-pub(crate) struct InTenant {
-    /// Looks in this tenant, by its name or id.
-    #[arg(long)]
-    pub(crate) tenant: Option<String>,
-}
-
-impl Scope for InTenant {
-    const KIND: Kind = Kind::Project;
-    fn tenant(&self) -> Option<&str> {
-        self.tenant.as_deref()
-    }
-}
-
-/// Keys, whose names are unique in a project.
-#[derive(Debug, clap::Args)]
-pub(crate) struct InProject {
-    /// Looks in this tenant, by its name or id.
-    #[arg(long)]
-    pub(crate) tenant: Option<String>,
-    /// Looks in this project, by its name or id.
-    #[arg(long)]
-    pub(crate) project: Option<String>,
-}
-
-impl Scope for InProject {
-    const KIND: Kind = Kind::Key;
-    fn tenant(&self) -> Option<&str> {
-        self.tenant.as_deref()
-    }
-    fn project(&self) -> Option<&str> {
-        self.project.as_deref()
-    }
 }

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::moments::Clock;
 use crate::nodes;
 use crate::table::{self, Side};
+use crate::whose::{Whose, said};
 
 /// How a request can end, by the gateway and by the ledger.
 const OUTCOMES: [&str; 8] = [
@@ -34,18 +35,8 @@ pub(crate) struct Arguments {
     /// reads it.
     #[arg(long, requires = "id")]
     content: bool,
-    /// Lists those of this tenant, by its name or id.
-    #[arg(long)]
-    tenant: Option<String>,
-    /// Lists those of this project, by its name or id.
-    #[arg(long)]
-    project: Option<String>,
-    /// Lists those of this virtual key, by its name or id.
-    #[arg(long)]
-    key: Option<String>,
-    /// Lists those for this model, as the client named it.
-    #[arg(long)]
-    model: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
     /// Lists those that this account answered.
     #[arg(long)]
     account: Option<String>,
@@ -81,27 +72,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(id) = arguments.id.as_deref().filter(|_| arguments.content) {
         let content = content(&admin, id.trim(), &query)?;
         if arguments.json {
-            return admin::print(&format!("{content:#}\n"));
+            return admin::print_json(&content);
         }
         return admin::print(&both(&content));
     }
     if let Some(id) = &arguments.id {
         let record = find(&admin, id.trim(), &query)?;
         if arguments.json {
-            return admin::print(&format!("{record:#}\n"));
+            return admin::print_json(&record);
         }
         return admin::print(&one(&record, clock));
     }
-    for (name, value) in [
-        ("tenant", &arguments.tenant),
-        ("project", &arguments.project),
-        ("key", &arguments.key),
-        ("model", &arguments.model),
-        ("account", &arguments.account),
-        ("outcome", &arguments.outcome),
-    ] {
-        query.extend(value.as_deref().map(|value| (name, value)));
-    }
+    query.extend(arguments.whose.query());
+    query.extend(said(("account", &arguments.account)));
+    query.extend(said(("outcome", &arguments.outcome)));
     let mut records = Vec::new();
     if arguments.limit > 0 {
         admin.walk("/records", &query, "after", arguments.limit, |record| {
@@ -114,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         })?;
     }
     if arguments.json {
-        return admin::print(&format!("{:#}\n", Value::from(records)));
+        return admin::print_json(&Value::from(records));
     }
     if records.is_empty() {
         return nodes::nothing(&admin, &query, "there is no such record");

@@ -2,31 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::admin::{self, Access, Admin, clean, text};
+use crate::admin::{self, Admin, clean, text};
 use crate::failure::Failure;
 use crate::moments::Clock;
-use crate::nodes::{self, Action, OfAll, Settings};
+use crate::nodes::{self, Action, Listing, OfAll, Settings};
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    action: OfTenants,
-    #[command(flatten)]
-    clock: Clock,
-    #[command(flatten)]
-    access: Access,
-}
+pub(crate) type Arguments = nodes::Arguments<OfTenants>;
 
 #[derive(Debug, clap::Subcommand)]
-enum OfTenants {
+pub(crate) enum OfTenants {
     /// Lists tenants.
-    List {
-        /// Prints one JSON array.
-        #[arg(long)]
-        json: bool,
-    },
+    List(Listing<OfAll>),
     /// Makes a tenant with one project, so that keys can be made for it; prints the tenant's id.
     Create(Box<New>),
     #[command(flatten)]
@@ -34,7 +22,7 @@ enum OfTenants {
 }
 
 #[derive(Debug, clap::Args)]
-struct New {
+pub(crate) struct New {
     /// The tenant's name.
     name: String,
     /// The project's name.
@@ -45,43 +33,31 @@ struct New {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let admin = Admin::open(&arguments.access)?;
-    let clock = arguments.clock;
+    let (admin, clock) = (arguments.admin()?, arguments.clock);
     match &arguments.action {
-        OfTenants::List { json } => list(&admin, *json, clock),
+        OfTenants::List(listing) => list(&admin, listing, clock),
         OfTenants::Create(new) => create(&admin, new, clock),
         OfTenants::One(action) => action.run(&admin, clock),
     }
 }
 
-fn list(admin: &Admin, as_json: bool, clock: Clock) -> Result<(), Failure> {
-    let tenants = admin.list("/tenants", &[])?;
-    let mut projects: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    if !as_json {
+fn list(admin: &Admin, listing: &Listing<OfAll>, clock: Clock) -> Result<(), Failure> {
+    listing.run(admin, clock, [&[], &["PROJECTS"]], || {
+        let mut projects: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for project in admin.list("/projects", &[])? {
             let of_it = projects.entry(text(&project, "tenant")).or_default();
             of_it.push(text(&project, "name"));
         }
-    }
-    let shown = nodes::list(
-        tenants,
-        as_json,
-        [&[], &["PROJECTS"]],
-        |tenant| {
+        Ok(move |tenant: &Value| {
             let of_it = projects.get(&text(tenant, "id"));
-            [
-                vec![],
-                vec![of_it.map_or_else(String::new, |it| it.join(", "))],
-            ]
-        },
-        clock,
-    );
-    admin::print(&shown)
+            let names = of_it.map_or_else(String::new, |it| it.join(", "));
+            [vec![], vec![names]]
+        })
+    })
 }
 
 fn create(admin: &Admin, new: &New, clock: Clock) -> Result<(), Failure> {
-    let mut body = new.settings.members(clock).map_err(Failure::Usage)?;
-    body.insert("name".to_owned(), new.name.clone().into());
+    let body = new.settings.of_new(&new.name, clock)?;
     let tenant = admin.post("/tenants", &body.into())?;
     let id = text(&tenant, "id");
     let (shown, shown_project) = (clean(&new.name), clean(&new.project));

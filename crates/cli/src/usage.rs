@@ -13,6 +13,7 @@ use crate::admin::{self, Access, Admin, clean};
 use crate::failure::Failure;
 use crate::moments::Clock;
 use crate::nodes;
+use crate::whose::Whose;
 
 /// The counts of a row, in the order of the CSV's columns.
 const COUNTS: [&str; 12] = [
@@ -43,18 +44,8 @@ pub(crate) struct Arguments {
     /// upstream_model, account, region, surface, dialect, outcome, price_version, day, hour.
     #[arg(long, value_delimiter = ',', default_value = "tenant,model")]
     by: Vec<String>,
-    /// Counts this tenant alone, by its name or id.
-    #[arg(long)]
-    tenant: Option<String>,
-    /// Counts this project alone, by its name or id.
-    #[arg(long)]
-    project: Option<String>,
-    /// Counts this virtual key alone, by its name or id.
-    #[arg(long)]
-    key: Option<String>,
-    /// Counts this model alone.
-    #[arg(long)]
-    model: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
     /// The form of the answer.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -85,20 +76,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let zone = clock.zone();
     let mut query = vec![("group_by", group_by.as_str()), ("offset", zone.as_str())];
     query.extend(times.iter().map(|(name, at)| (*name, at.as_str())));
-    let filters = [
-        ("tenant", &arguments.tenant),
-        ("project", &arguments.project),
-        ("key", &arguments.key),
-        ("model", &arguments.model),
-    ];
-    for (name, value) in filters {
-        query.extend(value.as_deref().map(|value| (name, value)));
-    }
+    query.extend(arguments.whose.query());
     let admin = Admin::open(&arguments.access)?;
     let answer = admin.get("/usage", &query)?;
     let rows = answer["data"].as_array().map_or(&[][..], Vec::as_slice);
     let text = match arguments.format {
-        Format::Json => format!("{:#}\n", answer["data"]),
+        Format::Json => return admin::print_json(&answer["data"]),
         Format::Csv => csv(&by, rows)?,
         Format::Table if rows.is_empty() => {
             return nodes::nothing(&admin, &query, "nothing was used in this time");

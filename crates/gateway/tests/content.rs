@@ -14,12 +14,9 @@ use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::post as on_post;
 use bailian_gateway::Config;
-use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{Method, Request, StatusCode};
-use http_body_util::Full;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::{OPENAI, Running, post, read, send, start};
+use support::{OPENAI, Running, get, post, read, send, serve, start, with_key};
 
 const TOKEN: &str = "operator-token-of-the-content-test";
 const ASKS: &str = "sk-bl-of-one-that-asks";
@@ -59,10 +56,7 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = listener.local_addr().unwrap();
-        let app = Router::new().fallback(on_post(echo));
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let upstream = serve(Router::new().fallback(on_post(echo))).await;
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             r#"
@@ -79,7 +73,7 @@ impl Place {
             name = "echo"
             kind = "openai"
             api_keys = ["sk-canary-upstream-0001"]
-            base_url = "http://{upstream}/v1"
+            base_url = "{upstream}/v1"
             [[routes]]
             model = "*"
             targets = [{{ account = "echo" }}]
@@ -110,8 +104,7 @@ impl Place {
     async fn say(&self, key: &str, stream: bool) -> String {
         let message = json!({ "role": "user", "content": SAID });
         let body = json!({ "model": "local", "stream": stream, "messages": [message] });
-        let mut request = post(OPENAI, body.to_string());
-        authorize(&mut request, key);
+        let request = with_key(post(OPENAI, body.to_string()), key);
         let (status, headers, text) = read(send(self.gateway.address, request).await).await;
         assert_eq!(status, StatusCode::OK, "{text}");
         headers["x-request-id"].to_str().unwrap().to_owned()
@@ -120,7 +113,7 @@ impl Place {
     async fn operator(&self, method: Method, path: &str) -> (StatusCode, Value) {
         let mut request = post(&format!("/admin/v1{path}"), "");
         *request.method_mut() = method;
-        authorize(&mut request, TOKEN);
+        let request = with_key(request, TOKEN);
         let (status, _, text) = read(send(self.gateway.address, request).await).await;
         (status, serde_json::from_str(&text).unwrap_or_default())
     }
@@ -134,11 +127,6 @@ impl Place {
         let (_, log) = self.operator(Method::GET, "/audit").await;
         log["data"].as_array().unwrap().clone()
     }
-}
-
-fn authorize(request: &mut Request<Full<Bytes>>, key: &str) {
-    let value = format!("Bearer {key}").parse().unwrap();
-    request.headers_mut().insert(AUTHORIZATION, value);
 }
 
 fn json_of(content: &Value, part: &str) -> Value {
@@ -177,7 +165,7 @@ async fn of_a_tenant_that_does_not_ask_nothing_is_kept() {
         (status, &fault["error"]["code"]),
         (StatusCode::NOT_FOUND, &json!("not_found"))
     );
-    let metrics = read(send(place.gateway.address, support::get("/metrics")).await)
+    let metrics = read(send(place.gateway.address, get("/metrics")).await)
         .await
         .2;
     assert!(
@@ -199,8 +187,8 @@ async fn who_reads_or_deletes_content_stands_in_the_audit_log() {
     let place = Place::new().await;
     let id = place.say(ASKS, false).await;
     let before = place.audit().await.len();
-    let mut caller = support::get(&format!("/admin/v1/records/{id}/content"));
-    authorize(&mut caller, ASKS);
+    let caller = get(&format!("/admin/v1/records/{id}/content"));
+    let caller = with_key(caller, ASKS);
     let refused = read(send(place.gateway.address, caller).await).await.0;
     assert_eq!(refused, StatusCode::UNAUTHORIZED);
     assert_eq!(place.content(&id).await.0, StatusCode::OK);

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use support::{Running, read, read_json, send, start};
+use support::{Running, read, read_json, request, send, start, with_key};
 
 const MINE: &str = "sk-bl-of-tenant-a-0001";
 const COLLEAGUES: &str = "sk-bl-of-tenant-a-0002";
@@ -44,14 +44,7 @@ fn call(key: &str, method: Method, path: &str, body: &Value) -> Request<Full<Byt
         Value::Null => Bytes::new(),
         body => Bytes::from(body.to_string()),
     };
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "gateway.test")
-        .header("authorization", format!("Bearer {key}"))
-        .header("content-type", "application/json")
-        .body(Full::new(body))
-        .unwrap()
+    with_key(request(method, path, body), key)
 }
 
 impl Running {
@@ -219,15 +212,14 @@ async fn a_session_of_an_application_goes_on_for_its_own_tenant_only() {
 async fn owners_are_known_to_other_replicas_at_once_and_after_a_restart() {
     let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut first = open(&simulator, Some(folder.path()));
+    let first = open(&simulator, Some(folder.path()));
     let second = open(&simulator, Some(folder.path()));
     let id = response_of(&first, MINE, true).await;
     let path = format!("/v1/responses/{id}");
     let get = |gateway, key| Running::ask(gateway, key, Method::GET, &path, &Value::Null);
     assert_eq!(get(&second, MINE).await.0, 200);
     assert_eq!(get(&second, OTHERS).await.0, 404);
-    drop(first.stop.take());
-    (&mut first.task).await.unwrap();
+    first.end().await;
     let third = open(&simulator, Some(folder.path()));
     assert_eq!(get(&third, OTHERS).await.0, 404);
     assert_eq!(get(&third, MINE).await.0, 200);

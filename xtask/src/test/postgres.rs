@@ -1,8 +1,6 @@
 //! Tests that need PostgreSQL.
 
-use std::process::{Command, Stdio};
-
-use super::servers::Server;
+use super::servers::{Server, runs};
 
 pub(super) const POSTGRES: Server = Server {
     feature: "postgres-tests",
@@ -15,14 +13,7 @@ pub(super) const POSTGRES: Server = Server {
 
 /// In `PATH`, or where Debian keeps the server's programs: outside of it, by version.
 fn is_installed() -> bool {
-    let in_path = Command::new("initdb")
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    in_path
+    runs("initdb")
         || std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| {
             versions.any(|version| {
                 version.is_ok_and(|version| version.path().join("bin/initdb").is_file())

@@ -1,12 +1,18 @@
 //! Tests that need a server: each starts one of its own, so only the programs have to be there.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Context as _;
 
 use super::counts::{self, Counts};
 use super::debian;
 use crate::lines;
+
+/// Whether a program is in `PATH` and tells its version.
+pub(super) fn runs(program: &str) -> bool {
+    lines::run_quiet(Command::new(program).arg("--version")).is_ok()
+}
 
 /// The tests that need one kind of server.
 pub(super) struct Server {

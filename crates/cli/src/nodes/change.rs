@@ -60,8 +60,15 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The JSON of something new: its name, and these.
+    pub(crate) fn of_new(&self, name: &str, clock: Clock) -> Result<Map<String, Value>, Failure> {
+        let mut all = self.members(clock).map_err(Failure::Usage)?;
+        all.insert("name".to_owned(), name.into());
+        Ok(all)
+    }
+
     /// Their JSON, as the admin API takes it.
-    pub(crate) fn members(&self, clock: Clock) -> anyhow::Result<Map<String, Value>> {
+    fn members(&self, clock: Clock) -> anyhow::Result<Map<String, Value>> {
         let mut all: Map<String, Value> = match &self.others {
             Some(text) => serde_json::from_str(text)
                 .context("--settings is not a JSON object such as '{\"weight\": 2}'")?,
@@ -241,7 +248,7 @@ impl<S: Scope> Change<S> {
             eprintln!("  {line}");
         }
         if self.json {
-            admin::print(&format!("{after:#}\n"))?;
+            admin::print_json(&after)?;
         }
         Ok(())
     }

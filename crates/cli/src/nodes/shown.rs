@@ -11,7 +11,7 @@ use crate::moments::Clock;
 use crate::table::{self, Side};
 
 /// Names of tenants and projects by their ids.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Names(BTreeMap<String, String>);
 
 impl Names {
@@ -23,15 +23,6 @@ impl Names {
             }
         }
         Ok(Self(names))
-    }
-
-    /// No names where none are shown.
-    pub(crate) fn unless(as_json: bool, admin: &Admin) -> Result<Self, Failure> {
-        if as_json {
-            Ok(Self::default())
-        } else {
-            Self::read(admin)
-        }
     }
 
     /// The name of what a member names by its id, else the id.
@@ -51,17 +42,13 @@ impl Names {
     }
 }
 
-/// A table, or the array of the admin API. `more` gives the cells between name and status.
-pub(crate) fn list(
-    nodes: Vec<Value>,
-    as_json: bool,
+/// A table. `cells` gives those between name and status, and those behind all others.
+pub(super) fn list(
+    nodes: &[Value],
     heads: [&[&str]; 2],
     cells: impl Fn(&Value) -> [Vec<String>; 2],
     clock: Clock,
 ) -> String {
-    if as_json {
-        return format!("{:#}\n", Value::from(nodes));
-    }
     let [before, behind] = heads;
     let heads = ["ID", "NAME"].iter().chain(before);
     let heads = heads.chain(&["STATUS", "CREATED"]).chain(behind);

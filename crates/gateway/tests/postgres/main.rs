@@ -10,6 +10,8 @@
 
 mod outages;
 mod proxy;
+#[path = "../support/replica.rs"]
+mod replica;
 #[path = "../../../ledger/tests/postgres/server.rs"]
 mod server;
 #[path = "../support/mod.rs"]

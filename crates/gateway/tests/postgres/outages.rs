@@ -5,21 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bailian_gateway::Config;
 use bailian_ledger::{Filter, Page, Reader, Record};
 use bailian_sim::{RunningSimulator, SimConfig, Simulator};
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::proxy::Proxy;
+use crate::replica::{NO_LIMITS, PATIENCE, replica};
 use crate::server::Server;
-use crate::support::{OPENAI, Running, get, openai_body, post, read, read_json, send, start};
+use crate::support::{OPENAI, Running, get, openai_body, post, read, read_json, send, with_key};
 
 const TOKEN: &str = "operator-token-of-the-outage";
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a caller waits between two requests.
 const BREATH: Duration = Duration::from_millis(20);
@@ -57,35 +53,19 @@ impl Place {
     }
 
     fn open(folder: &Path, proxy: &Proxy, simulator: &RunningSimulator) -> Running {
-        let text = format!(
+        let more = format!(
             r#"
-            listen = "127.0.0.1:0"
-            threads = 2
+            {NO_LIMITS}
             [data]
             folder = "{}"
             database = "{}"
             [admin]
             token = "{TOKEN}"
-            [[accounts]]
-            api_keys = ["sk-upstream-0001"]
-            base_url = "{}"
-            quota_api = false
-            [[accounts.limits]]
-            model = "*"
-            requests = ["100000/1s"]
-            ramp = false
             "#,
             folder.display(),
-            proxy.url(),
-            simulator.base_url()
+            proxy.url()
         );
-        start(Config::parse(&text, "test", &|_: &str| None).unwrap())
-    }
-
-    /// Ends the gateway.
-    async fn stop(&mut self) {
-        drop(self.gateway.stop.take());
-        (&mut self.gateway.task).await.unwrap();
+        replica(simulator, 2, &more)
     }
 
     fn address(&self) -> SocketAddr {
@@ -110,34 +90,16 @@ impl Place {
         key["key"].as_str().unwrap().to_owned()
     }
 
-    async fn readiness(&self) -> Value {
-        let (status, _, value) = read_json(send(self.address(), get("/readyz")).await).await;
-        assert_eq!(status, 200, "replicas stay in service: {value}");
-        value
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
-        loop {
-            let value = self.readiness().await;
-            if holds(&value) {
-                return value;
-            }
-            assert!(began.elapsed() < PATIENCE, "never: {what}: {value}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
     async fn until_away(&self) -> Value {
-        self.until("both stores are away", |value| {
+        let is_away = |value: &Value| {
             value["ledger"]["store_ok"] == false && value["keys"]["store_ok"] == false
-        })
-        .await
+        };
+        self.gateway.until("both stores are away", is_away).await
     }
 
     async fn until_ready(&self) {
-        self.until("all is well", |value| value["status"] == "ready")
-            .await;
+        let is_ready = |value: &Value| value["status"] == "ready";
+        self.gateway.until("all is well", is_ready).await;
     }
 
     async fn metrics(&self) -> String {
@@ -145,12 +107,10 @@ impl Place {
     }
 
     /// Ends the gateway; what the store has then.
-    async fn records(mut self) -> Vec<Record> {
-        self.until("nothing waits any more", |value| {
-            value["ledger"]["backlog_bytes"] == 0
-        })
-        .await;
-        self.stop().await;
+    async fn records(self) -> Vec<Record> {
+        let is_done = |value: &Value| value["ledger"]["backlog_bytes"] == 0;
+        self.gateway.until("nothing waits any more", is_done).await;
+        self.gateway.end().await;
         let store = self.server.store();
         let records = tokio::task::spawn_blocking(move || {
             let mut reader = Reader::new(store);
@@ -214,12 +174,6 @@ impl Load {
     }
 }
 
-fn with_key(mut request: Request<Full<Bytes>>, key: &str) -> Request<Full<Bytes>> {
-    let value = format!("Bearer {key}").parse().unwrap();
-    request.headers_mut().insert("authorization", value);
-    request
-}
-
 fn value_of(metrics: &str, name: &str) -> u64 {
     let line = metrics
         .lines()
@@ -257,7 +211,7 @@ async fn a_database_that_goes_under_load_and_comes_back_costs_and_doubles_no_rec
             assert!(problems.contains(words), "{problems}");
         }
         load.more(40).await;
-        let ready = place.readiness().await;
+        let ready = place.gateway.readiness().await;
         assert!(ready["ledger"]["backlog_bytes"].as_u64().unwrap() > 0);
         assert_eq!(ready["ledger"]["spool_ok"], true);
         let metrics = place.metrics().await;
@@ -337,11 +291,12 @@ async fn a_gateway_that_ends_while_the_database_is_away_leaves_its_records_to_th
     load.more(40).await;
     let answered = load.end().await;
     let begun = Instant::now();
-    place.stop().await;
+    place.gateway.end().await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{begun:?}");
     place.proxy.mend();
     place.gateway = Place::open(place.folder.path(), &place.proxy, &place.simulator);
     place
+        .gateway
         .until("the next has brought them", |value| {
             value["status"] == "ready" && value["ledger"]["backlog_bytes"] == 0
         })

@@ -1,16 +1,15 @@
 //! Limits and budgets of tenants over several gateways, judged by the simulator's own journal.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bailian_gateway::Config;
-use bailian_sim::{JournalEntry, RunningSimulator, SimConfig, Simulator, Verdict};
+use bailian_sim::{JournalEntry, Verdict};
 use futures_util::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::ALONE;
-use crate::redis_server::Server;
-use crate::support::{KEY, OPENAI, Running, post, read, send, start};
+use crate::replica::{NO_LIMITS, PATIENCE, replica};
+use crate::shared::Shared;
+use crate::support::{KEY, OPENAI, Running, post, read, send};
 
 /// A gateway with a data folder of its own: it shares nothing with others but Redis.
 struct Replica {
@@ -19,24 +18,15 @@ struct Replica {
 }
 
 impl Replica {
-    fn start(simulator: &RunningSimulator, redis: &str, settings: &str) -> Self {
+    fn start(shared: &Shared, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = format!(
+        let more = format!(
             r#"
-            listen = "127.0.0.1:0"
-            threads = 1
+            {NO_LIMITS}
             [data]
             folder = "{}"
             [redis]
-            url = "{redis}"
-            [[accounts]]
-            api_keys = ["sk-upstream-0001"]
-            base_url = "{}"
-            quota_api = false
-            [[accounts.limits]]
-            model = "*"
-            requests = ["100000/1s"]
-            ramp = false
+            url = "{}"
             [[keys]]
             name = "app"
             tenant = "研发部"
@@ -44,11 +34,10 @@ impl Replica {
             settings = {settings}
             "#,
             folder.path().display(),
-            simulator.base_url()
+            shared.url()
         );
-        let config = Config::parse(&text, "test", &|_: &str| None).unwrap();
         Self {
-            gateway: start(config),
+            gateway: replica(&shared.simulator, 1, &more),
             _folder: folder,
         }
     }
@@ -61,11 +50,6 @@ impl Replica {
             read(send(self.gateway.address, post(OPENAI, body.to_string())).await).await;
         (status.as_u16(), text)
     }
-
-    async fn stop(mut self) {
-        drop(self.gateway.stop.take());
-        (&mut self.gateway.task).await.unwrap();
-    }
 }
 
 fn tokens(journal: &[JournalEntry]) -> u64 {
@@ -76,13 +60,9 @@ fn tokens(journal: &[JournalEntry]) -> u64 {
 
 #[tokio::test]
 async fn a_thousand_calls_at_once_at_three_gateways_never_overspend_a_budget() {
-    let _alone = ALONE.lock().await;
-    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
-    let server = Server::start();
+    let shared = Shared::new().await;
     let settings = "{ budgets = [{ period = \"total\", tokens = 20000 }] }";
-    let replicas: Vec<Replica> = (0..3)
-        .map(|_| Replica::start(&simulator, &server.url(), settings))
-        .collect();
+    let replicas: Vec<Replica> = (0..3).map(|_| Replica::start(&shared, settings)).collect();
     let calls = (0..1_000).map(|number| replicas[number % 3].ask(number));
     let answers = join_all(calls).await;
     let passed = answers.iter().filter(|(status, _)| *status == 200).count();
@@ -90,29 +70,25 @@ async fn a_thousand_calls_at_once_at_three_gateways_never_overspend_a_budget() {
         .iter()
         .filter(|(status, text)| *status == 429 && text.contains("budget"));
     assert_eq!(passed + refused.count(), 1_000, "{answers:?}");
-    let used = tokens(&simulator.journal());
+    let used = tokens(&shared.simulator.journal());
     assert!(used <= 20_000, "{used}");
     // What was reserved and not used came back, and was used: what is left is less than the last
     // requests would have reserved.
     let began = Instant::now();
-    while tokens(&simulator.journal()) + 200 < 20_000 {
+    while tokens(&shared.simulator.journal()) + 200 < 20_000 {
         for replica in &replicas {
             replica.ask(0).await;
         }
-        assert!(began.elapsed() < Duration::from_secs(30));
+        assert!(began.elapsed() < PATIENCE);
     }
-    assert!(tokens(&simulator.journal()) <= 20_000);
+    assert!(tokens(&shared.simulator.journal()) <= 20_000);
 }
 
 #[tokio::test]
 async fn requests_a_minute_and_at_once_hold_over_all_gateways() {
-    let _alone = ALONE.lock().await;
-    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
-    let server = Server::start();
+    let shared = Shared::new().await;
     let settings = "{ limits = { rpm = 40, concurrency = 30 } }";
-    let replicas: Vec<Replica> = (0..3)
-        .map(|_| Replica::start(&simulator, &server.url(), settings))
-        .collect();
+    let replicas: Vec<Replica> = (0..3).map(|_| Replica::start(&shared, settings)).collect();
     let calls = (0..150).map(|number| replicas[number % 3].ask(number));
     let answers = join_all(calls).await;
     let mut passed = answers.iter().filter(|(status, _)| *status == 200).count();
@@ -122,7 +98,7 @@ async fn requests_a_minute_and_at_once_hold_over_all_gateways() {
         for replica in &replicas {
             passed += usize::from(replica.ask(0).await.0 == 200);
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "{passed}");
+        assert!(began.elapsed() < PATIENCE, "{passed}");
     }
     for replica in &replicas {
         assert_eq!(replica.ask(0).await.0, 429);
@@ -132,35 +108,31 @@ async fn requests_a_minute_and_at_once_hold_over_all_gateways() {
 
 #[tokio::test]
 async fn what_a_gateway_held_is_there_for_others_when_it_has_ended() {
-    let _alone = ALONE.lock().await;
-    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
-    let server = Server::start();
+    let shared = Shared::new().await;
     let settings = "{ budgets = [{ period = \"month\", tokens = 2000 }] }";
-    let old = Replica::start(&simulator, &server.url(), settings);
+    let old = Replica::start(&shared, settings);
     for number in 0..10 {
         assert_eq!(old.ask(number).await.0, 200);
     }
     // The successor serves while the one before ends.
-    let new = Replica::start(&simulator, &server.url(), settings);
+    let new = Replica::start(&shared, settings);
     assert_eq!(new.ask(0).await.0, 200);
-    old.stop().await;
+    old.gateway.end().await;
     let began = Instant::now();
-    while tokens(&simulator.journal()) + 200 < 2_000 {
+    while tokens(&shared.simulator.journal()) + 200 < 2_000 {
         new.ask(0).await;
-        assert!(began.elapsed() < Duration::from_secs(30));
+        assert!(began.elapsed() < PATIENCE);
     }
-    assert!(tokens(&simulator.journal()) <= 2_000);
+    assert!(tokens(&shared.simulator.journal()) <= 2_000);
 }
 
 #[tokio::test]
 async fn without_redis_a_gateway_spends_what_it_holds_and_then_says_why_it_stops() {
-    let _alone = ALONE.lock().await;
-    let simulator = Simulator::new(SimConfig::default()).spawn().await.unwrap();
-    let server = Server::start();
+    let mut shared = Shared::new().await;
     let settings = "{ budgets = [{ period = \"total\", tokens = 100000 }] }";
-    let replica = Replica::start(&simulator, &server.url(), settings);
+    let replica = Replica::start(&shared, settings);
     assert_eq!(replica.ask(0).await.0, 200);
-    drop(server);
+    shared.lose_redis();
     let began = Instant::now();
     loop {
         let (status, text) = replica.ask(0).await;
@@ -168,7 +140,7 @@ async fn without_redis_a_gateway_spends_what_it_holds_and_then_says_why_it_stops
             assert_eq!(status, 429, "{text}");
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "{text}");
+        assert!(began.elapsed() < PATIENCE, "{text}");
     }
-    assert!(tokens(&simulator.journal()) <= 100_000);
+    assert!(tokens(&shared.simulator.journal()) <= 100_000);
 }

@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use bailian_gateway::{Config, Server};
 use bailian_sim::{JournalEntry, RunningSimulator, SimConfig, Simulator};
 use bytes::Bytes;
@@ -32,6 +33,14 @@ pub struct Running {
     pub address: SocketAddr,
     pub stop: Option<oneshot::Sender<()>>,
     pub task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends the gateway, which sends and writes what is left.
+    pub async fn end(self) {
+        drop(self.stop);
+        self.task.await.unwrap();
+    }
 }
 
 /// Gateway and simulator.
@@ -128,7 +137,7 @@ pub fn get(path: &str) -> Request<Full<Bytes>> {
     request(Method::GET, path, Bytes::new())
 }
 
-fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     Request::builder()
         .method(method)
         .uri(path)
@@ -137,6 +146,13 @@ fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<B
         .header("content-type", "application/json")
         .body(Full::new(body.into()))
         .unwrap()
+}
+
+/// The same request with another key.
+pub fn with_key(mut request: Request<Full<Bytes>>, key: &str) -> Request<Full<Bytes>> {
+    let value = format!("Bearer {key}").parse().unwrap();
+    request.headers_mut().insert("authorization", value);
+    request
 }
 
 pub fn with(
@@ -192,6 +208,14 @@ pub async fn read_json(response: http::Response<Incoming>) -> (StatusCode, Heade
     let (status, headers, text) = read(response).await;
     let value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
     (status, headers, value)
+}
+
+/// An upstream that a test plays; its address as a URL.
+pub async fn serve(app: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}")
 }
 
 /// Accounts `a` and `b` behind one name.

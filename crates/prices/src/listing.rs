@@ -2,7 +2,7 @@
 
 mod file;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rust_decimal::Decimal;
 
@@ -113,8 +113,8 @@ pub(crate) struct Rules {
 pub(crate) struct Listing {
     pub(crate) compiled: String,
     pub(crate) entries: Vec<Entry>,
-    /// Places of the entries by model.
-    pub(crate) models: HashMap<String, Vec<usize>>,
+    /// Places of the entries by model and region: some models have dozens.
+    pub(crate) models: HashMap<String, BTreeMap<String, Vec<usize>>>,
     /// Places of the stable ids' entries by the snapshot that they equal.
     pub(crate) equivalents: HashMap<String, Vec<usize>>,
     /// Models that begin so, with the name in the book.
@@ -136,6 +136,8 @@ impl Listing {
         }
         self.models
             .entry(entry.model.clone())
+            .or_default()
+            .entry(entry.region.clone())
             .or_default()
             .push(place);
         self.entries.push(entry);

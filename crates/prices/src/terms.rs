@@ -138,11 +138,12 @@ fn by_name<'a>(
     name: &str,
 ) -> Result<Vec<Terms<'a>>, Unpriced> {
     let listing = &book.listing;
-    let places = listing.models.get(name).map(Vec::as_slice);
-    let entries = places.unwrap_or_default().iter();
-    let mut entries = entries.filter_map(|place| listing.entries.get(*place));
-    let here: Vec<&Entry> = entries
-        .clone()
+    let regions = listing.models.get(name);
+    let in_region = regions.and_then(|regions| regions.get(&request.region));
+    let here: Vec<&Entry> = in_region
+        .into_iter()
+        .flatten()
+        .filter_map(|place| listing.entries.get(*place))
         .filter(|entry| is_here(entry, request))
         .collect();
     let mut scopes: Vec<Option<&str>> = Vec::new();
@@ -180,15 +181,12 @@ fn by_name<'a>(
         }
     }
     if found.is_empty() {
-        return Err(problem.unwrap_or(
-            match (places.is_none_or(<[_]>::is_empty), &request.scope) {
-                (true, _) => Unpriced::Model,
-                (false, Some(_)) if entries.any(|entry| entry.region == request.region) => {
-                    Unpriced::Scope
-                }
-                (false, _) => Unpriced::Region,
-            },
-        ));
+        let unlisted = match (regions, in_region, &request.scope) {
+            (None, ..) => Unpriced::Model,
+            (Some(_), Some(_), Some(_)) => Unpriced::Scope,
+            (Some(_), ..) => Unpriced::Region,
+        };
+        return Err(problem.unwrap_or(unlisted));
     }
     let named = |scope: Option<&str>| scope.map(str::to_owned);
     let others: Vec<String> = found

@@ -115,7 +115,7 @@ impl Account {
         if authorization.is_empty() && config.kind == AccountKind::DashScope {
             return Err(AccountError::NoKey { account: account() });
         }
-        let keys = config.api_keys.iter().map(|key| key.expose_secret());
+        let keys = config.api_keys.iter().map(ExposeSecret::expose_secret);
         let keys = keys.filter(|key| key.len() >= SHORTEST_HIDDEN_KEY);
         let keys = keys.map(|key| memmem::Finder::new(key).into_owned());
         let workspace = config

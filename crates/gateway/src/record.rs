@@ -396,6 +396,11 @@ impl Record {
         self.charge.is_some()
     }
 
+    /// What its input is estimated to be, where somebody pays for it.
+    pub(crate) fn estimated_input(&self) -> Option<u64> {
+        self.charge.as_ref().map(|charge| charge.input_tokens())
+    }
+
     /// Tells the lane how many output tokens have come so far.
     pub(crate) fn observe(&mut self, output_tokens: u64) {
         if let Some(permit) = &mut self.permit {

@@ -173,6 +173,60 @@ async fn the_ledger_says_what_the_simulators_journal_says_to_the_last_token_and_
     assert!(spent > Decimal::ZERO);
 }
 
+#[tokio::test]
+async fn what_a_stream_said_before_it_broke_is_billed_though_nothing_can_follow_it() {
+    let books = Books::new(&format!("[repairs]\nresume = false\n{}", key(""))).await;
+    let messages = json!([{ "role": "user", "content": "杭州怎么样？" }]);
+    let chat = |more: Value| {
+        let mut body = json!({ "model": "qwen-plus", "stream": true, "messages": messages });
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        post(OPENAI, body.to_string())
+    };
+    let native = |incremental: bool| {
+        let body = json!({ "model": "qwen-plus", "input": { "messages": messages },
+            "parameters": { "result_format": "message", "incremental_output": incremental } });
+        with(post(NATIVE, body.to_string()), "x-dashscope-sse", "enable")
+    };
+    let responses = json!({ "model": "qwen-plus", "input": "杭州怎么样？", "stream": true });
+    let anthropic = json!({ "model": "qwen-plus", "max_tokens": 900, "stream": true,
+        "messages": messages });
+    let kinds = [
+        ("text", chat(json!({}))),
+        ("thinking", chat(json!({ "enable_thinking": true }))),
+        ("increments", native(true)),
+        ("repetitions", native(false)),
+        ("responses", post("/v1/responses", responses.to_string())),
+        (
+            "anthropic",
+            post("/anthropic/v1/messages", anthropic.to_string()),
+        ),
+    ];
+    for (_, request) in kinds {
+        let request = with(request, "x-sim-tokens", "300");
+        let request = with(request, "x-sim-fault", "cut-after-bytes=6000");
+        let response = send(books.address(), request).await;
+        drop(response.into_body().collect().await);
+    }
+    let (simulator, records) = books.records().await;
+    assert_eq!(records.len(), 6);
+    let journal = simulator.journal();
+    for (record, entry) in records.iter().zip(&journal) {
+        let end = &record.end;
+        assert_eq!(end.outcome.as_str(), "upstream_lost", "{record:?}");
+        assert!(end.tokens.input > 0, "{record:?}");
+        // Native streams report as they go.
+        let is_native = entry.dialect == "native";
+        assert_eq!(end.estimated, !is_native, "{record:?}");
+        let (billed, said) = (end.tokens.output, entry.output_tokens);
+        assert!(
+            said > 9 && billed.abs_diff(said) <= said / 4,
+            "{billed} of {said}: {record:?}"
+        );
+    }
+}
+
 /// A request of one of many kinds; some of their callers leave.
 async fn one_of_many(address: SocketAddr, number: u64) {
     let text = format!("第 {number} 个问题：杭州怎么样？");

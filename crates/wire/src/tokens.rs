@@ -6,5 +6,5 @@
 mod body;
 mod text;
 
-pub use self::body::{RequestEstimate, estimate_bytes, estimate_request};
+pub use self::body::{ByteCount, RequestEstimate, estimate_bytes, estimate_request};
 pub use self::text::estimate_text;

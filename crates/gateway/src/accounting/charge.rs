@@ -152,6 +152,11 @@ impl Accounting {
 }
 
 impl Charge {
+    /// What the request's input was estimated to be when it was let in.
+    pub(crate) fn input_tokens(&self) -> u64 {
+        self.input_tokens
+    }
+
     /// The request goes out: from now on it counts, whatever becomes of it.
     pub(crate) fn sent(&mut self) {
         self.sendings.out();

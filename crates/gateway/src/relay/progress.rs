@@ -2,6 +2,7 @@
 
 use bailian_wire::chat::{ChatEvent, ChatResponse, Content};
 use bailian_wire::stream::{Accumulator, StreamDecoder, StreamSurface};
+use bailian_wire::tokens::{self, ByteCount};
 use bailian_wire::translate::Identity;
 
 use super::frames;
@@ -22,7 +23,7 @@ pub(super) struct Relayed {
     surface: StreamSurface,
     /// Each frame repeats everything so far.
     cumulative: bool,
-    /// The text in its JSON spelling.
+    /// The text in its JSON spelling; of a stream of responses, all that it adds.
     text: Vec<u8>,
     /// The first frame, which says who the answer is.
     first: Vec<u8>,
@@ -30,6 +31,10 @@ pub(super) struct Relayed {
     frames: u64,
     /// Something else than one text was said.
     has_other: bool,
+    /// Its thinking.
+    thinking: ByteCount,
+    /// The arguments of its calls.
+    calls: ByteCount,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,8 @@ impl Progress {
             first: Vec::new(),
             frames: 0,
             has_other: !is_plain,
+            thinking: ByteCount::default(),
+            calls: ByteCount::default(),
         }))
     }
 
@@ -112,6 +119,16 @@ impl Progress {
         }
     }
 
+    /// What everything that was said comes to in tokens, estimated, but for the text before `seam`.
+    pub(super) fn tokens(&self, seam: usize) -> u64 {
+        let text = tokens::estimate_text(self.text().get(seam..).unwrap_or_default());
+        let other = match self {
+            Self::Relayed(relayed) => relayed.thinking.tokens() + relayed.calls.tokens(),
+            Self::Events(events) => events.other_tokens(),
+        };
+        text.saturating_add(other)
+    }
+
     /// Who the answer is, for the frames that are still to come.
     pub(super) fn identity(&self, otherwise: Identity) -> Identity {
         let first;
@@ -137,7 +154,16 @@ impl Progress {
 impl Relayed {
     /// Looks at frames once, for itself and for whoever passes them on.
     pub(super) fn scan(&mut self, whole: &[u8]) -> Marks {
+        let cumulative = self.cumulative;
+        let count = |count: &mut ByteCount, spelled: &[u8]| {
+            if cumulative && !spelled.is_empty() {
+                *count = ByteCount::default();
+            }
+            count.add(spelled);
+        };
         scan(whole, |said| match said {
+            // A response repeats its texts when they end.
+            Said::Text(_) if self.surface == StreamSurface::Responses => {}
             Said::Text(spelled) if self.cumulative => {
                 // The last frame may bring nothing but the reason.
                 if !spelled.is_empty() {
@@ -146,8 +172,18 @@ impl Relayed {
                 }
             }
             Said::Text(spelled) => self.text.extend_from_slice(spelled),
-            Said::Thinking(spelled) => self.has_other |= !spelled.is_empty(),
-            Said::Other => self.has_other = true,
+            Said::Thinking(spelled) => {
+                self.has_other |= !spelled.is_empty();
+                count(&mut self.thinking, spelled);
+            }
+            Said::Delta(spelled) => {
+                self.has_other = true;
+                self.text.extend_from_slice(spelled);
+            }
+            Said::Other(spelled) => {
+                self.has_other = true;
+                count(&mut self.calls, spelled);
+            }
         })
     }
 
@@ -195,6 +231,17 @@ impl Relayed {
 }
 
 impl Events {
+    /// Thinking and the arguments of calls.
+    fn other_tokens(&self) -> u64 {
+        let answer = self.answer.response();
+        let mut other = ByteCount::default();
+        other.add(answer.reasoning().as_bytes());
+        for call in answer.tool_calls() {
+            other.add(call.function.arguments.as_bytes());
+        }
+        other.tokens()
+    }
+
     fn standing(&self) -> Standing {
         let answer = self.answer.response();
         if self.frames == 0 {

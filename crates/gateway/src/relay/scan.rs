@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use memchr::memchr2;
+use memchr::{memchr, memchr2, memmem};
 
 use crate::finish::FinishReasons;
 
@@ -32,12 +32,15 @@ pub(super) struct Marks {
 pub(super) enum Said<'a> {
     Text(&'a [u8]),
     Thinking(&'a [u8]),
-    /// What is no text: calls, sound, pictures, contents in parts.
-    Other,
+    /// What a stream of responses adds: to a text, to its thinking or to a call.
+    Delta(&'a [u8]),
+    /// What is no text: calls with what of their arguments was found, sound, pictures, contents in
+    /// parts.
+    Other(&'a [u8]),
 }
 
 /// What to look for. A name is followed by its colon; blanks may follow that.
-const WORDS: [&str; 15] = [
+const WORDS: [&str; 16] = [
     "\"usage\":",
     // Thinking has a name that ends alike.
     "content\":",
@@ -56,6 +59,7 @@ const WORDS: [&str; 15] = [
     "\"code\":",
     "[DONE]",
     "\"tool_use\"",
+    "\"delta\":",
 ];
 
 static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
@@ -87,7 +91,7 @@ pub(super) fn scan<'a>(frames: &'a [u8], mut said: impl FnMut(Said<'a>)) -> Mark
             (2, Some(spelled)) => said(Said::Text(spelled)),
             (3, None) => said(match value.strip_prefix(b":") {
                 Some(value) => Said::Thinking(string(value.trim_ascii_start()).unwrap_or_default()),
-                None => Said::Other,
+                None => Said::Other(b""),
             }),
             // Running native answers end for the reason `"null"` (http-native.md §3).
             (4 | 5, Some(spelled)) if spelled != b"null" => {
@@ -96,16 +100,26 @@ pub(super) fn scan<'a>(frames: &'a [u8], mut said: impl FnMut(Said<'a>)) -> Mark
             }
             (6, None) if value.starts_with(b"[") && !value.starts_with(b"[]") => {
                 marks.calls = true;
-                said(Said::Other);
+                said(Said::Other(arguments(value)));
             }
-            (7, Some(_)) | (14, _) => said(Said::Other),
-            (8..=10, _) if !value.starts_with(b"null") => said(Said::Other),
+            (7, Some(spelled)) => said(Said::Other(spelled)),
+            (14, _) => said(Said::Other(b"")),
+            (15, Some(spelled)) => said(Said::Delta(spelled)),
+            (8..=10, _) if !value.starts_with(b"null") => said(Said::Other(b"")),
             (11 | 12, _) => marks.maybe_error = true,
             (13, _) => marks.done = true,
             _ => {}
         }
     }
     marks
+}
+
+/// The first arguments in a list of calls, as far as they stand on its line.
+fn arguments(calls: &[u8]) -> &[u8] {
+    const NAME: &[u8] = b"\"arguments\":";
+    let line = memchr(b'\n', calls).map_or(calls, |end| &calls[..end]);
+    let value = memmem::find(line, NAME).map(|at| line[at + NAME.len()..].trim_ascii_start());
+    value.and_then(string).unwrap_or_default()
 }
 
 /// What a value says, if it is a string.
@@ -136,7 +150,8 @@ mod tests {
             let (kind, spelled) = match said {
                 Said::Text(spelled) => ("text", spelled),
                 Said::Thinking(spelled) => ("thinking", spelled),
-                Said::Other => ("other", &b""[..]),
+                Said::Delta(spelled) => ("delta", spelled),
+                Said::Other(spelled) => ("other", spelled),
             };
             heard.push(format!("{kind} {}", String::from_utf8_lossy(spelled)));
         });
@@ -178,7 +193,17 @@ mod tests {
             ),
             (
                 r#"{"delta":{"type":"input_json_delta","partial_json":"{"}}"#,
-                "other ",
+                "other {",
+                0,
+            ),
+            (
+                r#"{"delta":{"tool_calls":[{"index":0,"function":{"arguments": "{\"城市"}}]}}"#,
+                r#"other {\"城市"#,
+                0,
+            ),
+            (
+                r#"{"type":"response.output_text.delta","delta":"你"}"#,
+                "delta 你",
                 0,
             ),
             (

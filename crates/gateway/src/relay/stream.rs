@@ -44,7 +44,7 @@ pub(super) struct StreamBody {
     state: State,
     writer: Writer,
     answering: Answering,
-    /// What the client has, kept while that may be of use.
+    /// What the client has, kept while that may be of use: to go on from it, or to bill it.
     progress: Option<Progress>,
     resume: Option<Box<Resume>>,
     /// What follows once the frames before it have gone out.
@@ -96,7 +96,7 @@ impl StreamBody {
         } else {
             Writer::relay(&answering, &repairs)
         };
-        let progress = resume.is_some().then(|| {
+        let progress = (resume.is_some() || record.wants_report()).then(|| {
             let (to, cumulative) = (answering.to, answering.cumulative_to);
             if answering.translate {
                 Progress::of_events(answering.is_plain)
@@ -351,7 +351,7 @@ impl StreamBody {
             counts: prior,
             is_guessed,
         } = match so_far {
-            Some(_) if has_begun => self.spent(&resume.call),
+            Some(_) if has_begun => self.spent(|| tally::input_of(&resume.call)),
             _ => Tally::default(),
         };
         let is_used_up = |most| self.writer.has_report() && prior.output_tokens >= most;

@@ -44,7 +44,7 @@ async fn an_answer_of_which_nothing_is_reported_is_billed_as_estimated() {
     let record = record_of(cell, Behind::None).await;
     assert_eq!(record.end.outcome.as_str(), "completed");
     let prompt = record.begin.estimate.input_tokens;
-    assert_eq!(amounts(&record), (prompt, 0, true));
+    assert_eq!(amounts(&record), (prompt, 1, true));
     assert!(record.end.cost.is_some());
 }
 

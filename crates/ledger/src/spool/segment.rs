@@ -61,12 +61,11 @@ pub(crate) fn trim(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let length = file.metadata()?.len();
     let mut end = length;
-    let mut bytes = vec![0; TRIMMED as usize];
     while end > 0 {
         let from = end.saturating_sub(TRIMMED);
-        let part = &mut bytes[..usize::try_from(end - from).unwrap_or(0)];
         file.seek(SeekFrom::Start(from))?;
-        file.read_exact(part)?;
+        let mut part = Vec::new();
+        file.by_ref().take(end - from).read_to_end(&mut part)?;
         if part.iter().any(|byte| *byte != 0) {
             break;
         }

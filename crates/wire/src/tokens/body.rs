@@ -62,15 +62,46 @@ pub fn estimate_request(body: &[u8]) -> RequestEstimate {
 /// A rough estimate that costs next to nothing: about four bytes of ASCII, or one and a half Chinese
 /// characters, are a token. For where nobody limits tokens.
 pub fn estimate_bytes(body: &[u8]) -> RequestEstimate {
-    // Sums of so few bits fit into a byte, and such sums compilers make fast.
-    let sums = body
-        .chunks(255)
-        .map(|chunk| chunk.iter().map(|byte| byte >> 7).sum::<u8>());
-    let other: u64 = sums.map(u64::from).sum();
-    let ascii = body.len() as u64 - other;
+    let mut count = ByteCount::default();
+    count.add(body);
     RequestEstimate {
-        input_tokens: (ascii / 4 + other * 2 / 9).min(MOST_INPUT),
+        input_tokens: count.tokens().min(MOST_INPUT),
         media: 0,
+    }
+}
+
+/// Bytes of UTF-8 by their kind: what tokens are estimated from where nobody looks at words. Text may
+/// come in pieces of any size.
+///
+/// ```
+/// use bailian_wire::tokens::ByteCount;
+///
+/// let mut count = ByteCount::default();
+/// count.add("让我想想。".as_bytes());
+/// count.add(b" First, the units.");
+/// assert!((6..=9).contains(&count.tokens()));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteCount {
+    ascii: u64,
+    other: u64,
+}
+
+impl ByteCount {
+    /// Counts a piece.
+    pub fn add(&mut self, piece: &[u8]) {
+        // Sums of so few bits fit into a byte, and such sums compilers make fast.
+        let sums = piece
+            .chunks(255)
+            .map(|chunk| chunk.iter().map(|byte| byte >> 7).sum::<u8>());
+        let other: u64 = sums.map(u64::from).sum();
+        self.other += other;
+        self.ascii += piece.len() as u64 - other;
+    }
+
+    /// The tokens of all pieces.
+    pub fn tokens(self) -> u64 {
+        self.ascii / 4 + self.other * 2 / 9
     }
 }
 

@@ -4,7 +4,6 @@ use bailian_wire::stream::StreamSurface;
 use bailian_wire::tokens;
 
 use super::super::Call;
-use super::super::progress::Progress;
 use super::StreamBody;
 use crate::usage::TokenCounts;
 
@@ -16,6 +15,11 @@ pub(super) struct Tally {
     pub(super) is_guessed: bool,
 }
 
+/// What a call's input comes to.
+pub(super) fn input_of(call: &Call) -> u64 {
+    tokens::estimate_request(&call.bytes).input_tokens
+}
+
 impl StreamBody {
     /// What the answer cost, as far as that can be known. `None`: nothing was reported, nor said.
     pub(super) fn tally(&self) -> Option<Tally> {
@@ -23,11 +27,15 @@ impl StreamBody {
         let has_prior = prior != TokenCounts::default();
         let has_begun = self.progress.as_ref().is_some_and(|it| it.frames() > 0);
         let reported = self.writer.usage();
-        let of_resume = self.resume.as_ref();
-        match of_resume.filter(|_| reported.is_some() || has_prior || has_begun) {
-            Some(resume) => Some(self.spent(&resume.call)),
+        let call = self.resume.as_ref().map(|resume| &resume.call);
+        let estimated = self.record.as_ref().and_then(|it| it.estimated_input());
+        match (call, estimated) {
+            (Some(call), _) if reported.is_some() || has_prior || has_begun => {
+                Some(self.spent(|| input_of(call)))
+            }
+            (None, Some(input)) if has_begun && !has_prior => Some(self.spent(|| input)),
             // The rest did not come, or nobody follows what is said.
-            None => reported.or(has_prior.then_some(prior)).map(|counts| Tally {
+            _ => reported.or(has_prior.then_some(prior)).map(|counts| Tally {
                 counts,
                 is_guessed: self.has_guessed || !self.is_reported(),
             }),
@@ -35,32 +43,27 @@ impl StreamBody {
     }
 
     /// What all parts of the answer cost so far: as reported, else as estimated.
-    pub(super) fn spent(&self, call: &Call) -> Tally {
+    /// `input`: an estimate of what was sent.
+    pub(super) fn spent(&self, input: impl FnOnce() -> u64) -> Tally {
         let reported = self.writer.usage();
         if let Some(counts) = reported.filter(|_| self.is_reported()) {
             let is_guessed = self.has_guessed;
             return Tally { counts, is_guessed };
         }
         let prior = self.writer.prior();
-        let text = self
-            .progress
-            .as_ref()
-            .map_or_else(String::new, Progress::text);
-        let output = tokens::estimate_text(text.get(self.seam..).unwrap_or(""));
+        let progress = self.progress.as_ref();
+        let output = progress.map_or(0, |progress| progress.tokens(self.seam));
         let output_tokens = prior.output_tokens.saturating_add(output);
         let counts = match reported {
             Some(reported) => TokenCounts {
                 output_tokens: output_tokens.max(reported.output_tokens),
                 ..reported
             },
-            None => {
-                let input = tokens::estimate_request(&call.bytes).input_tokens;
-                TokenCounts {
-                    input_tokens: prior.input_tokens.saturating_add(input),
-                    output_tokens,
-                    ..prior
-                }
-            }
+            None => TokenCounts {
+                input_tokens: prior.input_tokens.saturating_add(input()),
+                output_tokens,
+                ..prior
+            },
         };
         Tally {
             counts,

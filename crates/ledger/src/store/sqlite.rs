@@ -32,6 +32,10 @@ const SQL: Flavor = Flavor::Sqlite;
 /// How long to wait for another process' transaction.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// After so many records whoever shares the core may go first: a relay would else wait for as long as
+/// the system lets one thread run, which is milliseconds.
+const COURTESY: usize = 8;
+
 /// Statements that stay prepared.
 const PREPARED: usize = 32;
 
@@ -145,7 +149,10 @@ impl Store for Open {
             let prepare = |sql: &str| transaction.prepare_cached(sql).map_err(classify);
             let mut insert = Filled::new(prepare(&SQL.insert())?);
             let mut settle = Filled::new(prepare(&SQL.settle())?);
-            for change in changes {
+            for (index, change) in changes.iter().enumerate() {
+                if index % COURTESY == COURTESY - 1 {
+                    std::thread::yield_now();
+                }
                 let statement = match change {
                     Change::Begin(_) => &mut insert,
                     Change::Settle(_) => &mut settle,

@@ -150,7 +150,8 @@ impl Writer {
         let most = settings.segment_bytes.min(share).max(1);
         let (mut opened, mut all_well) = (false, true);
         for shard in &shared.shards {
-            match shard.rotate(&settings.folder, shared.process, most) {
+            let ingested = |name| self.ingested.get(&name).copied().unwrap_or(0);
+            match shard.rotate(&settings.folder, shared.process, most, ingested) {
                 Ok(is_new) => opened |= is_new,
                 Err(error) => {
                     all_well &= shard.is_writable();

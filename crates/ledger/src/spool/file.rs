@@ -21,8 +21,8 @@ pub(crate) struct SegmentFile {
     map: Option<Map>,
     /// Where its last whole frame ends.
     written: u64,
-    /// Where it did when pages were last made ready.
-    ready_from: Option<u64>,
+    /// Where it did when pages to be made ready were last asked for.
+    asked_at: Option<u64>,
 }
 
 /// Pages to be made ready.
@@ -53,7 +53,7 @@ impl SegmentFile {
             file: Arc::new(file),
             map,
             written: 0,
-            ready_from: None,
+            asked_at: None,
         })
     }
 
@@ -67,16 +67,20 @@ impl SegmentFile {
         self.written
     }
 
+    /// Whether nothing was written since [`ahead`](Self::ahead) was last called.
+    pub(crate) fn rests(&self) -> bool {
+        self.asked_at == Some(self.written)
+    }
+
     /// What makes the pages ready that will be written next, twice as many as since the last call.
     pub(crate) fn ahead(&mut self) -> Option<Ahead> {
-        let pages = self.map.as_ref()?.pages();
-        let since = match self.ready_from.replace(self.written) {
+        let since = match self.asked_at.replace(self.written) {
             Some(from) if from == self.written => return None,
             Some(from) => self.written - from,
             None => 0,
         };
         Some(Ahead {
-            pages,
+            pages: self.map.as_ref()?.pages(),
             from: self.written,
             length: since.saturating_mul(2).clamp(AHEAD[0], AHEAD[1]),
         })

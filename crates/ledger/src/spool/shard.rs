@@ -17,6 +17,9 @@ use crate::record::{Begin, Settlement};
 /// Bytes of held frames that are written at once, while a relay thread may wait.
 const CHUNK: usize = 64 * 1024;
 
+/// Bytes of a segment from which it is worth to take another while nothing is written.
+const RESTING: u64 = 64 * 1024;
+
 /// What a spool may take, and what it has taken.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -106,17 +109,25 @@ impl Shard {
 
     /// Opens the first segment, or another when the present one has `most` bytes or is unusable.
     /// A shard that holds frames takes another in any case: a file that takes no more may be what
-    /// fills the disk, and is soon deleted then.
-    pub(crate) fn rotate(&self, folder: &Path, process: Uuid, most: u64) -> io::Result<bool> {
+    /// fills the disk, and is soon deleted then. So does one that rests, which gives back what the
+    /// file takes of memory and disk. `ingested`: how far a segment is in the store.
+    pub(crate) fn rotate(
+        &self,
+        folder: &Path,
+        process: Uuid,
+        most: u64,
+        ingested: impl Fn(SegmentName) -> u64,
+    ) -> io::Result<bool> {
         let (number, is_holding) = {
             let inner = self.inner.lock();
             let is_holding = !inner.held.is_empty();
             let most = if is_holding { 1 } else { most };
-            if inner
-                .active
-                .as_ref()
-                .is_some_and(|a| a.file.written() < most)
-            {
+            let is_kept = |active: &Active| {
+                let written = active.file.written();
+                let rests = active.file.rests() && written == ingested(active.name);
+                written < most && !(rests && written >= RESTING)
+            };
+            if inner.active.as_ref().is_some_and(is_kept) {
                 return Ok(false);
             }
             (inner.next_number, is_holding)
@@ -146,7 +157,10 @@ impl Shard {
         };
         if let Some(mut full) = full {
             full.file.unmap()?;
-            full.file.file().sync_data()?;
+            // What is in the store needs no other place.
+            if ingested(full.name) < full.file.written() {
+                full.file.file().sync_data()?;
+            }
         }
         Ok(true)
     }

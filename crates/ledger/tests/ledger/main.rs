@@ -7,7 +7,7 @@
 mod failing;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bailian_ledger::{
@@ -243,6 +243,34 @@ fn four_threads_lose_nothing() {
     // Whole segments are gone; what remains is the present one of each line and the lock.
     let left = fs::read_dir(folder.path().join("spool")).unwrap().count();
     assert!(left <= 3, "{left} files");
+}
+
+#[test]
+fn a_segment_that_rests_gives_back_what_it_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path());
+    settings.shards = 1;
+    let ledger = Ledger::open(settings, database(folder.path())).unwrap();
+    let segments = || -> Vec<_> {
+        let files = fs::read_dir(folder.path().join("spool")).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        let is_segment = |path: &PathBuf| path.extension().is_some_and(|it| it == "seg");
+        paths.filter(is_segment).collect()
+    };
+    let first = segments();
+    for _ in 0..300 {
+        ledger.begin(&begin("a")).settle(&completed());
+    }
+    assert!(ledger.flush(PATIENCE));
+    until("another segment", || {
+        let now = segments();
+        now.len() == 1 && now != first
+    });
+    // What is written afterwards is found as before.
+    ledger.begin(&begin("b")).settle(&completed());
+    assert!(ledger.flush(PATIENCE));
+    let usage = ledger.reader().usage(&Filter::default(), &[]).unwrap();
+    assert_eq!((usage[0].requests, usage[0].unsettled), (301, 0));
 }
 
 #[test]

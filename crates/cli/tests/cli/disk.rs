@@ -75,9 +75,10 @@ fn a_full_disk_stops_no_request_and_costs_no_record() {
     );
     std::fs::write(&config, text).unwrap();
     // The signal for too long a file is ignored, so that the write fails instead, as on a full disk.
+    // No file may be so long from the start that the spool could reserve room, which would last.
     let mut command = Command::new("sh");
     command
-        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .args(["-c", "trap '' XFSZ; ulimit -S -f 2048; exec \"$0\" \"$@\""])
         .arg(env!("CARGO_BIN_EXE_bailian"))
         .args(["serve", "--config"])
         .arg(&config)

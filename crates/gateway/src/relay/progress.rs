@@ -121,12 +121,11 @@ impl Progress {
 
     /// What everything that was said comes to in tokens, estimated, but for the text before `seam`.
     pub(super) fn tokens(&self, seam: usize) -> u64 {
-        let text = tokens::estimate_text(self.text().get(seam..).unwrap_or_default());
-        let other = match self {
-            Self::Relayed(relayed) => relayed.thinking.tokens() + relayed.calls.tokens(),
-            Self::Events(events) => events.other_tokens(),
-        };
-        text.saturating_add(other)
+        let of_text = |text: &str| tokens::estimate_text(text.get(seam..).unwrap_or_default());
+        match self {
+            Self::Relayed(relayed) => relayed.tokens(of_text),
+            Self::Events(events) => of_text(&self.text()).saturating_add(events.other_tokens()),
+        }
     }
 
     /// Who the answer is, for the frames that are still to come.
@@ -185,6 +184,20 @@ impl Relayed {
                 count(&mut self.calls, spelled);
             }
         })
+    }
+
+    /// What was said, by the estimate `of_text` where its spelling can be read. A stream that broke
+    /// inside a pair of escapes leaves half a character, and its bytes count.
+    fn tokens(&self, of_text: impl FnOnce(&str) -> u64) -> u64 {
+        let text = match self.text() {
+            Some(text) => of_text(&text),
+            None => {
+                let mut spelled = ByteCount::default();
+                spelled.add(&self.text);
+                spelled.tokens()
+            }
+        };
+        text.saturating_add(self.thinking.tokens() + self.calls.tokens())
     }
 
     /// Notes frames that go out.
@@ -305,6 +318,18 @@ mod tests {
         assert_eq!(progress.standing(), Standing::Text(text.to_owned()));
         let identity = progress.identity(Identity::default());
         assert_eq!((identity.id.as_str(), identity.created), ("chatcmpl-7", 5));
+    }
+
+    #[test]
+    fn a_text_that_ends_inside_a_character_is_counted_all_the_same() {
+        let mut progress = plain();
+        send(
+            &mut progress,
+            &chunk(r#"{"content":"Hangzhou lies on the"}"#),
+        );
+        let whole = progress.tokens(0);
+        send(&mut progress, &chunk(r#"{"content":" \ud83d"}"#));
+        assert!(whole > 0 && progress.tokens(0) >= whole, "{whole}");
     }
 
     #[test]
